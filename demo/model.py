@@ -1,0 +1,151 @@
+"""The demo model: MODEL, CLIP and VAE built from the host's own classes, small enough to train on two CPU cores.
+
+The latent is the picture itself, (batch, 3, height, width) in -1..1. The UNet works on 2 x 2 pixel blocks as 12
+channels, which quarters its cost; the host and all stock nodes see an ordinary 3-channel latent model. The text
+encoder is one embedding per word without positions: cross-attention needs no word order in this world.
+"""
+
+import logging
+import re
+from pathlib import Path
+
+import torch
+from comfy import latent_formats, model_base, model_management, model_patcher, ops, sd, sd1_clip, supported_models_base, utils
+from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
+from torch import Tensor, nn
+
+from .world import COLOURS, GROUNDS, SHAPES
+
+WEIGHTS = Path(__file__).parent / "weights"
+PREDICTIONS = {
+    "v": model_base.ModelType.V_PREDICTION,
+    "eps": model_base.ModelType.EPS,
+    "flow": model_base.ModelType.FLOW,
+}
+WORDS = ("", "a", "on", *COLOURS, *SHAPES, *GROUNDS)  # the empty word pads
+TOKENS, WIDTH, BLOCK = 8, 64, 2
+
+logger = logging.getLogger(__name__)
+
+
+class DemoUNet(UNetModel):
+    """The host's UNet on blocks of pixels; sides that do not divide by the block are padded and cropped."""
+
+    def __init__(self, in_channels: int, out_channels: int, **config):
+        super().__init__(in_channels=in_channels * BLOCK**2, out_channels=out_channels * BLOCK**2, **config)
+
+    def forward(self, x: Tensor, *args, **kwargs) -> Tensor:
+        height, width = x.shape[-2:]
+        x = nn.functional.pad(x, (0, -width % BLOCK, 0, -height % BLOCK), mode="replicate")
+        x = super().forward(nn.functional.pixel_unshuffle(x, BLOCK), *args, **kwargs)
+        return nn.functional.pixel_shuffle(x, BLOCK)[..., :height, :width]
+
+
+class DemoConfig(supported_models_base.BASE):
+    unet_extra_config = {}
+    latent_format = latent_formats.ChromaRadiance  # the identity on RGB, with preview factors
+    sampling_settings = {"beta_schedule": "linear", "linear_start": 0.00085, "linear_end": 0.012, "timesteps": 1000}
+    memory_usage_factor = 1.0
+
+
+def build_model(prediction: str) -> model_base.BaseModel:
+    """The untrained network; the two that only prove other model families are smaller, to keep the pack small."""
+    config = DemoConfig(
+        {
+            "image_size": 32 // BLOCK,
+            "in_channels": 3,
+            "out_channels": 3,
+            "model_channels": 32,
+            "channel_mult": (1, 2, 4) if prediction == "v" else (1, 2, 2),
+            "num_res_blocks": [1, 1, 1],
+            "transformer_depth": [0, 1, 1],
+            "transformer_depth_output": [0, 0, 1, 1, 1, 1],
+            "transformer_depth_middle": 1,
+            "use_spatial_transformer": True,
+            "use_linear_in_transformer": True,
+            "context_dim": WIDTH,
+            "num_head_channels": 32,
+            "legacy": False,
+        }
+    )
+    config.set_inference_dtype(torch.float32, None)
+    return model_base.BaseModel(config, PREDICTIONS[prediction], model_management.unet_offload_device(), DemoUNet)
+
+
+def word_tokens(text: str) -> list[int]:
+    """Tokens of the known words, in order, without padding; other words are left out with one log line."""
+    words = re.findall(r"[a-z]+", text.lower())
+    unknown = sorted(set(words) - set(WORDS))
+    if unknown:
+        logger.warning("The demo model does not know %s; it ignores them. It knows: %s.", unknown, ", ".join(WORDS[1:]))
+    return [WORDS.index(word) for word in words if word in WORDS]
+
+
+class WordTokenizer:
+    def __init__(self, embedding_directory=None, tokenizer_data=None):
+        del embedding_directory, tokenizer_data
+
+    def tokenize_with_weights(self, text: str, return_word_ids: bool = False, **kwargs) -> dict:
+        """The host's `(word:1.2)` weights; sections of TOKENS tokens, the last one padded."""
+        weighted = [
+            (token, weight)
+            for segment, weight in sd1_clip.token_weights(sd1_clip.escape_important(text), 1.0)
+            for token in word_tokens(sd1_clip.unescape_important(segment))
+        ]
+        weighted += [(0, 1.0)] * (-len(weighted) % TOKENS or (0 if weighted else TOKENS))
+        if return_word_ids:
+            weighted = [(token, weight, i + 1 if token else 0) for i, (token, weight) in enumerate(weighted)]
+        return {"demo": [weighted[i : i + TOKENS] for i in range(0, len(weighted), TOKENS)]}
+
+    def untokenize(self, tokens: list) -> list:
+        return [(token, WORDS[token[0]]) for token in tokens]
+
+    def state_dict(self) -> dict:
+        return {}
+
+
+class WordEncoder(nn.Module, sd1_clip.ClipTokenWeightEncoder):
+    special_tokens = {"pad": 0}
+
+    def __init__(self, device=None, dtype=None, model_options=None):
+        super().__init__()
+        self.words = ops.manual_cast.Embedding(len(WORDS), WIDTH, device=device, dtype=dtype)
+        self.dtypes = {dtype}
+        self.requires_grad_(False)
+
+    def set_clip_options(self, options: dict) -> None:
+        """Neither layers nor projections to choose from."""
+
+    def reset_clip_options(self) -> None:
+        """As `set_clip_options`."""
+
+    def encode(self, tokens: list[list[int]]) -> tuple[Tensor, Tensor]:
+        z = self.words(torch.tensor(tokens, device=self.words.weight.device), out_dtype=torch.float32)
+        return z, z.mean(1)
+
+    def encode_token_weights(self, token_weight_pairs: dict) -> tuple:
+        return super().encode_token_weights(token_weight_pairs["demo"])
+
+    def load_sd(self, state_dict: dict):
+        return self.load_state_dict(state_dict, strict=False)
+
+
+def load_demo(prediction: str) -> tuple[model_patcher.ModelPatcher, sd.CLIP, sd.VAE]:
+    """MODEL, CLIP and VAE with the trained weights of "v", "eps" or "flow"."""
+    weights = utils.load_torch_file(str(WEIGHTS / f"demo_{prediction}.safetensors"), safe_load=True)
+    text = {key: weights.pop(key) for key in list(weights) if key.startswith("words.")}
+    model = build_model(prediction)
+    model.load_model_weights(weights, "")
+    patcher = model_patcher.ModelPatcher(model, model_management.get_torch_device(), model_management.unet_offload_device())
+    # Hooks and LoRA training reload a model through this.
+    patcher.cached_patcher_init = (_load_patcher, (prediction,))
+    target = supported_models_base.ClipTarget(WordTokenizer, WordEncoder)
+    clip = sd.CLIP(target, state_dict=text, parameters=len(WORDS) * WIDTH, model_options={"dtype": torch.float32})
+    # Without a dtype a GPU would round pixels to bfloat16.
+    vae = sd.VAE(sd={"pixel_space_vae": torch.tensor(1.0)}, dtype=torch.float32)
+    return patcher, clip, vae
+
+
+def _load_patcher(prediction: str, disable_dynamic: bool = False) -> model_patcher.ModelPatcher:
+    del disable_dynamic  # a plain ModelPatcher is never dynamic
+    return load_demo(prediction)[0]

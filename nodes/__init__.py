@@ -1,0 +1,23 @@
+"""The nodes, in menu order."""
+
+from comfy_api.latest import ComfyExtension, io
+
+from .demo import DemoImage, LoadDemoModel
+from .inspection import ReconstructionCheck
+from .invert import EFDDPMInvert, EFDDPMInvertCustom
+from .sample import InvertedSampler, InvertedSamplerCustom
+
+NODES: list[type[io.ComfyNode]] = [
+    EFDDPMInvert,
+    EFDDPMInvertCustom,
+    InvertedSampler,
+    InvertedSamplerCustom,
+    ReconstructionCheck,
+    LoadDemoModel,
+    DemoImage,
+]
+
+
+class ImprintExtension(ComfyExtension):
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        return NODES

@@ -1,0 +1,113 @@
+"""From an image to noise maps."""
+
+from comfy_api.latest import io
+
+from ..inversion import NoiseMaps, check_eta, check_noise_maps, check_sigmas, check_skip, edit_friendly_path, extract, native_path
+from . import _host as host
+from ._sockets import (
+    CATEGORY,
+    NoiseMapsType,
+    cfg_input,
+    invert_skip_input,
+    latent_input,
+    model_inputs,
+    path_inputs,
+    scheduler_input,
+    seed_input,
+    steps_input,
+)
+
+_ALIASES = ["edit friendly", "ddpm inversion", "invert", "unsampler", "ledits"]
+_OUTPUT = "The image as noise maps, for Inverted Sampler. Cached by the graph: many edits cost one inversion."
+
+
+class EFDDPMInvert(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="ImprintEFDDPMInvert",
+            display_name="EF-DDPM Invert",
+            category=CATEGORY,
+            description="Finds the edit-friendly noise maps that make DDPM sampling return exactly this image.",
+            search_aliases=_ALIASES,
+            inputs=[
+                *model_inputs(
+                    "What the image shows, or an empty prompt. Reconstruction is exact under this prompt.",
+                    "The negative prompt of the inversion, usually empty. Not used at cfg 1.",
+                ),
+                latent_input(),
+                seed_input(),
+                steps_input(100),
+                cfg_input(3.5, "Guidance while inverting (the paper's source strength). 1 halves the cost; 1 to 3.5 is useful."),
+                scheduler_input(),
+                invert_skip_input(36),
+                *path_inputs(),
+            ],
+            outputs=[NoiseMapsType.Output(display_name="noise_maps", tooltip=_OUTPUT)],
+        )
+
+    @classmethod
+    def execute(
+        cls, model, positive, negative, latent_image, seed, steps, cfg, scheduler, skip_steps, eta=1.0, path="edit_friendly", batch_timesteps=0
+    ) -> io.NodeOutput:
+        guider = host.cfg_guider(model, positive, negative, cfg)
+        sigmas = host.schedule(model, scheduler, steps)
+        return io.NodeOutput(invert(guider, sigmas, latent_image, seed, skip_steps, eta, path, batch_timesteps, scheduler))
+
+
+class EFDDPMInvertCustom(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="ImprintEFDDPMInvertCustom",
+            display_name="EF-DDPM Invert (Custom)",
+            category=CATEGORY,
+            description="EF-DDPM Invert for any guider and any falling schedule.",
+            search_aliases=_ALIASES,
+            inputs=[
+                io.Guider.Input("guider", tooltip="Model, source prompt and cfg to invert with."),
+                io.Sigmas.Input("sigmas", tooltip="Falling sigmas of the whole schedule; not flipped."),
+                latent_input(),
+                seed_input(),
+                invert_skip_input(0),
+                *path_inputs(),
+            ],
+            outputs=[NoiseMapsType.Output(display_name="noise_maps", tooltip=_OUTPUT)],
+        )
+
+    @classmethod
+    def execute(cls, guider, sigmas, latent_image, seed, skip_steps, eta=1.0, path="edit_friendly", batch_timesteps=0) -> io.NodeOutput:
+        return io.NodeOutput(invert(guider, sigmas, latent_image, seed, skip_steps, eta, path, batch_timesteps, "custom"))
+
+
+def invert(guider, sigmas, latent_image, seed, skip, eta, path, together, scheduler) -> NoiseMaps:
+    """The bundle of an image; the first `skip` steps of the schedule are never evaluated."""
+    patcher = guider.model_patcher
+    flow = host.is_flow(patcher)
+    levels = tuple(sigmas.tolist())
+    check_sigmas(levels, flow)
+    check_eta(eta)
+    check_skip(skip, len(levels) - 1)
+    if skip > 0.6 * (len(levels) - 1):
+        host.tell(f"{skip} of {len(levels) - 1} steps are skipped: the edit can hardly change the image. 36 % is usual.")
+    samples = host.image_latent(patcher, latent_image)
+    # Noise is drawn for the skipped steps too: with the same seed, more skipping cuts the same path shorter.
+    noise = host.step_noise(latent_image, samples, len(levels) - 1, seed)[skip:]
+    levels = levels[skip:]
+    found = {}
+
+    def loop(run: host.Run):
+        n = noise.to(run.x_0)
+        if path == "native":
+            xs = native_path(run.x_0, levels, eta, flow, n)
+        else:
+            xs = edit_friendly_path(run.x_0, levels, flow, n)
+        xs, zs = extract(run.denoise, xs, levels, eta, flow, run.together, run.on_step)
+        found.update(xs=xs.cpu(), zs=zs.cpu())
+        return run.x_0
+
+    host.run(guider, samples, sigmas[skip:], loop, together)
+    info = host.describe(guider, method=f"EF-DDPM, {path} path", scheduler=scheduler, seed=seed)
+    maps = NoiseMaps(**found, sigmas=levels, eta=eta, flow=flow, skipped=skip, info=info)
+    check_noise_maps(maps)
+    return maps

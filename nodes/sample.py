@@ -1,0 +1,84 @@
+"""From noise maps to an image."""
+
+import logging
+
+import torch
+from comfy_api.latest import io
+
+from ..inversion import check_skip, replay
+from . import _host as host
+from ._sockets import CATEGORY, NoiseMapsType, cfg_input, model_inputs, replay_settings
+
+_ALIASES = ["edit friendly", "ddpm inversion", "replay", "edit image", "resample"]
+_OUTPUT = "The reconstruction or the edit, for VAE Decode."
+
+
+class InvertedSampler(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="ImprintInvertedSampler",
+            display_name="Inverted Sampler",
+            category=CATEGORY,
+            description="Samples with the noise maps of an image: the source prompt returns it, another prompt edits it.",
+            search_aliases=_ALIASES,
+            inputs=[
+                *model_inputs(
+                    "What the result shall show. The prompt and cfg of the inversion give back the image itself.",
+                    "What the result shall not show. For an exact reconstruction, the negative prompt of the inversion.",
+                ),
+                _noise_maps_input(),
+                cfg_input(7.5, "Guidance of the edit (the paper's target strength, 7 to 18). Higher follows the prompt more and keeps less."),
+                *replay_settings(),
+            ],
+            outputs=[io.Latent.Output(display_name="latent", tooltip=_OUTPUT)],
+        )
+
+    @classmethod
+    def execute(cls, model, positive, negative, noise_maps, cfg, skip_steps, mask=None, residual=1.0) -> io.NodeOutput:
+        guider = host.cfg_guider(model, positive, negative, cfg)
+        return io.NodeOutput(sample(guider, noise_maps, skip_steps, mask, residual))
+
+
+class InvertedSamplerCustom(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="ImprintInvertedSamplerCustom",
+            display_name="Inverted Sampler (Custom)",
+            category=CATEGORY,
+            description="Inverted Sampler for any guider.",
+            search_aliases=_ALIASES,
+            inputs=[
+                io.Guider.Input("guider", tooltip="Model, prompts and cfg of the result."),
+                _noise_maps_input(),
+                *replay_settings(),
+            ],
+            outputs=[io.Latent.Output(display_name="latent", tooltip=_OUTPUT)],
+        )
+
+    @classmethod
+    def execute(cls, guider, noise_maps, skip_steps, mask=None, residual=1.0) -> io.NodeOutput:
+        return io.NodeOutput(sample(guider, noise_maps, skip_steps, mask, residual))
+
+
+def _noise_maps_input():
+    return NoiseMapsType.Input("noise_maps", tooltip="The image as noise maps, from an Invert node.")
+
+
+def sample(guider, maps, skip, mask, residual) -> dict:
+    """The LATENT that these noise maps give under this guider."""
+    patcher = guider.model_patcher
+    host.check_bundle(patcher, maps)
+    check_skip(skip, len(maps.zs))
+    cfg = getattr(guider, "cfg", maps.info["cfg"])
+    if cfg != maps.info["cfg"]:
+        host.tell(f"Inverted at cfg {maps.info['cfg']:g}, sampled at {cfg:g}: an edit, not a reconstruction.", logging.INFO)
+
+    def loop(run: host.Run):
+        moved = maps._replace(xs=maps.xs.to(run.x_0), zs=maps.zs.to(run.x_0))
+        fitted = None if mask is None else host.fit_mask(mask, run.x_0.shape).to(run.x_0)
+        return replay(run.denoise, moved, skip, residual, fitted, run.on_step)
+
+    picture = patcher.model.process_latent_out(maps.xs[-1])
+    return {"samples": host.run(guider, picture, torch.tensor(maps.sigmas[skip:]), loop)}

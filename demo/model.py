@@ -1,8 +1,9 @@
-"""The demo model: MODEL, CLIP and VAE built from the host's own classes, small enough to train on two CPU cores.
+"""The demo model: MODEL, CLIP and VAE of the host's own classes, trainable on two CPU cores.
 
-The latent is the picture itself, (batch, 3, height, width) in -1..1. The UNet works on 2 x 2 pixel blocks as 12
-channels, which quarters its cost; the host and all stock nodes see an ordinary 3-channel latent model. The text
-encoder is one embedding per word without positions: cross-attention needs no word order in this world.
+The latent is the picture itself, (batch, 3, height, width) in -1..1. The UNet works on 2 x 2 pixel
+blocks as 12 channels, which quarters its cost; the host and all stock nodes see an ordinary
+3-channel latent model. The text encoder is one embedding per word without positions:
+cross-attention needs no word order in this world.
 """
 
 import logging
@@ -10,7 +11,17 @@ import re
 from pathlib import Path
 
 import torch
-from comfy import latent_formats, model_base, model_management, model_patcher, ops, sd, sd1_clip, supported_models_base, utils
+from comfy import (
+    latent_formats,
+    model_base,
+    model_management,
+    model_patcher,
+    ops,
+    sd,
+    sd1_clip,
+    supported_models_base,
+    utils,
+)
 from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 from torch import Tensor, nn
 
@@ -29,10 +40,12 @@ logger = logging.getLogger(__name__)
 
 
 class DemoUNet(UNetModel):
-    """The host's UNet on blocks of pixels; sides that do not divide by the block are padded and cropped."""
+    """The host's UNet on blocks of pixels; sides that do not divide by BLOCK are padded and cropped."""
 
     def __init__(self, in_channels: int, out_channels: int, **config):
-        super().__init__(in_channels=in_channels * BLOCK**2, out_channels=out_channels * BLOCK**2, **config)
+        super().__init__(
+            in_channels=in_channels * BLOCK**2, out_channels=out_channels * BLOCK**2, **config
+        )
 
     def forward(self, x: Tensor, *args, **kwargs) -> Tensor:
         height, width = x.shape[-2:]
@@ -44,12 +57,17 @@ class DemoUNet(UNetModel):
 class DemoConfig(supported_models_base.BASE):
     unet_extra_config = {}
     latent_format = latent_formats.ChromaRadiance  # the identity on RGB, with preview factors
-    sampling_settings = {"beta_schedule": "linear", "linear_start": 0.00085, "linear_end": 0.012, "timesteps": 1000}
+    sampling_settings = {
+        "beta_schedule": "linear",
+        "linear_start": 0.00085,
+        "linear_end": 0.012,
+        "timesteps": 1000,
+    }
     memory_usage_factor = 1.0
 
 
 def build_model(prediction: str) -> model_base.BaseModel:
-    """The untrained network; the two that only prove other model families are smaller, to keep the pack small."""
+    """The untrained network; the two that only prove other model families are smaller files."""
     config = DemoConfig(
         {
             "image_size": 32 // BLOCK,
@@ -69,15 +87,21 @@ def build_model(prediction: str) -> model_base.BaseModel:
         }
     )
     config.set_inference_dtype(torch.float32, None)
-    return model_base.BaseModel(config, PREDICTIONS[prediction], model_management.unet_offload_device(), DemoUNet)
+    return model_base.BaseModel(
+        config, PREDICTIONS[prediction], model_management.unet_offload_device(), DemoUNet
+    )
 
 
 def word_tokens(text: str) -> list[int]:
-    """Tokens of the known words, in order, without padding; other words are left out with one log line."""
+    """Tokens of the known words, in order, unpadded; one log line names the words left out."""
     words = re.findall(r"[a-z]+", text.lower())
     unknown = sorted(set(words) - set(WORDS))
     if unknown:
-        logger.warning("The demo model does not know %s; it ignores them. It knows: %s.", unknown, ", ".join(WORDS[1:]))
+        logger.warning(
+            "The demo model does not know %s; it ignores them. It knows: %s.",
+            unknown,
+            ", ".join(WORDS[1:]),
+        )
     return [WORDS.index(word) for word in words if word in WORDS]
 
 
@@ -94,7 +118,9 @@ class WordTokenizer:
         ]
         weighted += [(0, 1.0)] * (-len(weighted) % TOKENS or (0 if weighted else TOKENS))
         if return_word_ids:
-            weighted = [(token, weight, i + 1 if token else 0) for i, (token, weight) in enumerate(weighted)]
+            weighted = [
+                (token, weight, i + 1 if token else 0) for i, (token, weight) in enumerate(weighted)
+            ]
         return {"demo": [weighted[i : i + TOKENS] for i in range(0, len(weighted), TOKENS)]}
 
     def untokenize(self, tokens: list) -> list:
@@ -120,7 +146,9 @@ class WordEncoder(nn.Module, sd1_clip.ClipTokenWeightEncoder):
         """As `set_clip_options`."""
 
     def encode(self, tokens: list[list[int]]) -> tuple[Tensor, Tensor]:
-        z = self.words(torch.tensor(tokens, device=self.words.weight.device), out_dtype=torch.float32)
+        z = self.words(
+            torch.tensor(tokens, device=self.words.weight.device), out_dtype=torch.float32
+        )
         return z, z.mean(1)
 
     def encode_token_weights(self, token_weight_pairs: dict) -> tuple:
@@ -136,11 +164,18 @@ def load_demo(prediction: str) -> tuple[model_patcher.ModelPatcher, sd.CLIP, sd.
     text = {key: weights.pop(key) for key in list(weights) if key.startswith("words.")}
     model = build_model(prediction)
     model.load_model_weights(weights, "")
-    patcher = model_patcher.ModelPatcher(model, model_management.get_torch_device(), model_management.unet_offload_device())
+    patcher = model_patcher.ModelPatcher(
+        model, model_management.get_torch_device(), model_management.unet_offload_device()
+    )
     # Hooks and LoRA training reload a model through this.
     patcher.cached_patcher_init = (_load_patcher, (prediction,))
     target = supported_models_base.ClipTarget(WordTokenizer, WordEncoder)
-    clip = sd.CLIP(target, state_dict=text, parameters=len(WORDS) * WIDTH, model_options={"dtype": torch.float32})
+    clip = sd.CLIP(
+        target,
+        state_dict=text,
+        parameters=len(WORDS) * WIDTH,
+        model_options={"dtype": torch.float32},
+    )
     # Without a dtype a GPU would round pixels to bfloat16.
     vae = sd.VAE(sd={"pixel_space_vae": torch.tensor(1.0)}, dtype=torch.float32)
     return patcher, clip, vae

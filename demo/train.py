@@ -1,8 +1,9 @@
 """Trains the demo model from a seed: `make train PREDICTION=v`. Stops and resumes at any time.
 
-The loss is the squared error of the host's own `denoised`, weighted so that it is the plain squared error of what
-the network predicts: 1 / sigma^2 for eps and flow, (1 + sigma^2) / sigma^2 for v. Every batch is drawn from a
-generator seeded by its number, so a resumed run sees the batches that an uninterrupted one would have seen.
+The loss is the squared error of the host's own `denoised`, weighted so that it is the plain squared
+error of what the network predicts: 1 / sigma^2 for eps and flow, (1 + sigma^2) / sigma^2 for v.
+Every batch is drawn from a generator seeded by its number, so a resumed run sees the batches that
+an uninterrupted one would have seen.
 """
 
 import argparse
@@ -22,7 +23,7 @@ BATCH = 64
 EMPTY_CAPTIONS = 0.1
 LEARNING_RATE = 1e-3
 WARM_UP, DECAY = 500, 0.3  # steps; last share of the run in which the learning rate falls to 0
-SAVE_EVERY = 250
+SAVE_EVERY = 125
 
 
 class Trained(nn.Module):
@@ -36,7 +37,7 @@ class Trained(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """torch's own initialisation, which the host's layers leave out; residual branches start at zero."""
+        """torch's own initialisation, which the host's layers skip; residual branches start at zero."""
         for module in self.modules():
             for kind in (nn.Linear, nn.Conv2d, nn.GroupNorm, nn.LayerNorm):
                 if isinstance(module, kind):
@@ -63,7 +64,10 @@ class Trained(nn.Module):
         x = sampling.noise_scaling(sigma, noise, x_0)
         with torch.autocast("cpu" if not x.is_cuda else "cuda", torch.bfloat16):
             denoised = self.model.apply_model(
-                x, sigma, c_crossattn=self.text.encode(tokens)[0], transformer_options={"optimized_attention_override": _attention}
+                x,
+                sigma,
+                c_crossattn=self.text.encode(tokens)[0],
+                transformer_options={"optimized_attention_override": _attention},
             )
         weight = (1 + sigma**2 if prediction == "v" else 1.0) / sigma**2
         return (weight * (denoised - x_0).square().mean((1, 2, 3))).mean()
@@ -86,7 +90,9 @@ def main() -> None:
     torch.set_flush_denormal(True)
     trained = Trained(args.prediction)
     average = {name: value.detach().clone() for name, value in trained.state_dict().items()}
-    optimizer = torch.optim.AdamW(trained.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
+    optimizer = torch.optim.AdamW(
+        trained.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.99), weight_decay=0.01, fused=True
+    )
     steps, first = args.images // BATCH, 0
     if args.checkpoint.exists():
         state = torch.load(args.checkpoint, weights_only=True)
@@ -97,7 +103,9 @@ def main() -> None:
     losses, started = [], time.monotonic()
     for step in range(first, steps):
         for group in optimizer.param_groups:
-            group["lr"] = LEARNING_RATE * min(1, (step + 1) / WARM_UP, (steps - step) / (DECAY * steps))
+            group["lr"] = LEARNING_RATE * min(
+                1, (step + 1) / WARM_UP, (steps - step) / (DECAY * steps)
+            )
         with sdpa_kernel(SDPBackend.MATH):  # the fused kernel's backward is slower at 8 x 8
             loss = trained(args.prediction, (args.seed << 32) + step)
             optimizer.zero_grad()
@@ -112,9 +120,18 @@ def main() -> None:
         if (step + 1) % SAVE_EVERY == 0 or step + 1 == steps:
             rate = (step + 1 - first) * BATCH / (time.monotonic() - started)
             left = (steps - step - 1) * BATCH / rate / 60
-            print(f"{(step + 1) * BATCH:>8} images  loss {torch.stack(losses).mean():.4f}  {rate:.0f} images/s  {left:.0f} min left", flush=True)
+            print(
+                f"{(step + 1) * BATCH:>8} images  loss {torch.stack(losses).mean():.4f}  "
+                f"{rate:.0f} images/s  {left:.0f} min left",
+                flush=True,
+            )
             losses.clear()
-            state = {"trained": values, "optimizer": optimizer.state_dict(), "average": average, "step": step + 1}
+            state = {
+                "trained": values,
+                "optimizer": optimizer.state_dict(),
+                "average": average,
+                "step": step + 1,
+            }
             partial = args.checkpoint.with_suffix(".partial")
             torch.save(state, partial)
             partial.replace(args.checkpoint)
@@ -122,7 +139,7 @@ def main() -> None:
 
 
 def save_weights(prediction: str, average: dict[str, Tensor]) -> None:
-    """The running average as float16: the network under `diffusion_model`'s own names, the text encoder as `words.`"""
+    """The running average as float16: the network under its own names, the text encoder `words.`"""
     kept = ("model.diffusion_model.", "text.")
     WEIGHTS.mkdir(exist_ok=True)
     utils.save_torch_file(

@@ -1,10 +1,11 @@
-"""The demo world: 32 x 32 pixel art drawn from parameters, so that every edit of a caption has a known ideal image.
+"""The demo world: 32 x 32 pixel art, drawn so that every edit of a caption has a known ideal image.
 
-A world is one coloured shape on a ground. Its caption names shape, colour and ground; position, size, rotation,
-light, textures and a small bystander are never named. Changing one named attribute and keeping the rest draws the
-image that a perfect editor would return.
+A world is one coloured shape on a ground. Its caption names shape, colour and ground; position,
+size, rotation, light, textures and a small bystander are never named. Changing one named attribute
+and keeping the rest draws the image that a perfect editor would return.
 
-Shapes: images are (batch, 32, 32, 3) in 0..1, masks (batch, 32, 32), coordinates run from -1 to 1, +y down.
+Shapes: images are (batch, 32, 32, 3) in 0..1, masks (batch, 32, 32), coordinates run from -1 to 1,
++y down.
 """
 
 import math
@@ -49,7 +50,10 @@ class Worlds(NamedTuple):
 def draw_worlds(count: int, generator: torch.Generator) -> Worlds:
     """`count` random worlds."""
     return Worlds(
-        *(torch.randint(len(names), (count,), generator=generator) for names in (SHAPES, COLOURS, GROUNDS)),
+        *(
+            torch.randint(len(names), (count,), generator=generator)
+            for names in (SHAPES, COLOURS, GROUNDS)
+        ),
         torch.rand(count, _UNNAMED, generator=generator),
     )
 
@@ -130,7 +134,9 @@ def _ground(ground: Tensor, x: Tensor, y: Tensor, u: tuple[Tensor, ...]) -> Tens
     cloud = torch.hypot((x - 1.6 * (u[5] - 0.5)) / 2.2, y - 1.6 * (u[6] - 0.5)) - 0.28
     sky = sky + 0.75 * (0.5 - cloud / 0.25).clamp(0, 1)[..., None] * (1 - sky)
 
-    ripples = torch.sin(10 * (y + 0.3 * torch.sin(2.5 * x + phase[0])) + (u[4] - 0.5) * 4 * x + phase[1])
+    ripples = torch.sin(
+        10 * (y + 0.3 * torch.sin(2.5 * x + phase[0])) + (u[4] - 0.5) * 4 * x + phase[1]
+    )
     sand = torch.tensor([0.87, 0.75, 0.50]) + 0.05 * ripples[..., None]
 
     night = torch.tensor([0.06, 0.07, 0.20]) + height * torch.tensor([0.04, 0.03, 0.10])

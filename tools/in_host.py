@@ -1,7 +1,7 @@
 """Runs a module of the pack inside a ComfyUI: `python tools/in_host.py demo.train --prediction v`.
 
-The pack is imported under a fixed name from wherever it is checked out, and its root is never on `sys.path`: there
-its `nodes/` would hide the host's `nodes.py`.
+The pack is imported under a fixed name from wherever it is checked out, and its root is never on
+`sys.path`: there its `nodes/` would hide the host's `nodes.py`.
 """
 
 import importlib
@@ -18,7 +18,9 @@ PACK = "imprint_pack"
 def load_pack() -> ModuleType:
     """The pack as the package `imprint_pack`; needs no host."""
     if PACK not in sys.modules:
-        spec = spec_from_file_location(PACK, ROOT / "__init__.py", submodule_search_locations=[str(ROOT)])
+        spec = spec_from_file_location(
+            PACK, ROOT / "__init__.py", submodule_search_locations=[str(ROOT)]
+        )
         sys.modules[PACK] = module_from_spec(spec)
         spec.loader.exec_module(sys.modules[PACK])
     return sys.modules[PACK]

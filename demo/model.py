@@ -40,7 +40,7 @@ logger = logging.getLogger(__name__)
 
 
 class DemoUNet(UNetModel):
-    """The host's UNet on blocks of pixels; sides that do not divide by BLOCK are padded and cropped."""
+    """The host's UNet on blocks of pixels; odd sides are padded and cropped."""
 
     def __init__(self, in_channels: int, out_channels: int, **config):
         super().__init__(

@@ -37,7 +37,7 @@ class Trained(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """torch's own initialisation, which the host's layers skip; residual branches start at zero."""
+        """torch's initialisation, which the host's layers skip; residual branches start at zero."""
         for module in self.modules():
             for kind in (nn.Linear, nn.Conv2d, nn.GroupNorm, nn.LayerNorm):
                 if isinstance(module, kind):

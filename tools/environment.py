@@ -98,8 +98,8 @@ def _run(folder: Path, command: list[str], failure: str) -> None:
     text = "\n".join(tail)
     if PIP_UNREACHED.search(text):
         failure = (
-            "The package index cannot be reached, or lacks a pinned version: check the network and "
-            "pip's settings, then run the same command again."
+            "The package index cannot be reached or lacks a pinned version: check the network and "
+            "pip's settings, then run this again; it goes on where it stopped."
         )
     raise RuntimeError(f"{failure} The end of {folder / 'set_up.log'}:\n{text}")
 

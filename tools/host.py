@@ -83,8 +83,8 @@ def _existing(comfyui: Path, dev: bool) -> Host:
 def _install_host(folder: Path) -> None:
     if sys.version_info < OLDEST_PYTHON:
         raise RuntimeError(
-            f"The pinned packages need Python {'.'.join(map(str, OLDEST_PYTHON))} or newer and this "
-            f"is {sys.version.split()[0]}. Name a newer one: make PYTHON=/path/to/python ..."
+            f"The pinned packages need Python {'.'.join(map(str, OLDEST_PYTHON))} or newer, and "
+            f"this is {sys.version.split()[0]}. Name a newer one: make PYTHON=/path/to/python ..."
         )
     say(f"Setting up ComfyUI in {folder} (once; 6 GB on disk, 2 to 5 minutes)")
     with step("Making an environment"):

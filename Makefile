@@ -20,7 +20,7 @@ demo: ## edits a picture on a real ComfyUI server, writes out/demo.png
 	@$(PYTHON) tools/demo.py
 
 test: lint ## everything that CI runs
-	@$(HOST_DEV) && OMP_NUM_THREADS=1 "$$COMFYUI_PYTHON" -m pytest tests
+	@$(HOST_DEV) && cd tests && OMP_NUM_THREADS=1 "$$COMFYUI_PYTHON" -m pytest
 
 lint: ## ruff and pyright
 	@$(HOST_DEV) && "$$COMFYUI_PYTHON" -m ruff check && "$$COMFYUI_PYTHON" -m ruff format --check \

@@ -65,13 +65,22 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def make_venv(folder: Path) -> None:
-    # Made anew where a run was killed: pip takes a half-unpacked package for an installed one.
-    shutil.rmtree(folder / "venv", ignore_errors=True)
-    command = [sys.executable, "-m", "venv", str(folder / "venv")]
+    """An environment with pip; what an earlier run installed into it is kept."""
+    venv = folder / "venv"
+    if (venv / "made").exists() and python(folder).exists():
+        return
+    shutil.rmtree(venv, ignore_errors=True)
+    command = [sys.executable, "-m", "venv", str(venv)]
     _run(folder, command, "Python could not make an environment; does it have its venv module?")
+    (venv / "made").touch()
 
 
 def pip(folder: Path, command: str, *arguments: str) -> None:
+    # INSTALLER is the last file that pip writes of a package. Without it the package was being
+    # unpacked when a run was killed, and pip would take it for installed.
+    for info in (folder / "venv" / "lib").glob("python*/site-packages/*.dist-info"):
+        if not (info / "INSTALLER").exists():
+            shutil.rmtree(info)
     options = ["--no-input", "--disable-pip-version-check", command, "--progress-bar", "off"]
     _run(folder, [str(python(folder)), "-m", "pip", *options, *arguments], f"pip {command} failed.")
 

@@ -77,7 +77,7 @@ def _existing(comfyui: Path, dev: bool) -> Host:
             f"{chosen} cannot import {modules}. Set COMFYUI_PYTHON to the Python of that ComfyUI "
             f"and install into it: {wanted}."
         )
-    return Host(Path(shutil.which(chosen) or chosen), comfyui)
+    return Host(Path(shutil.which(chosen) or chosen).absolute(), comfyui)
 
 
 def _install_host(folder: Path) -> None:
@@ -95,8 +95,10 @@ def _install_host(folder: Path) -> None:
     requirements = (folder / "ComfyUI" / "requirements.txt").read_text().splitlines()
     kept = [line for line in requirements if not line.startswith(LEFT_OUT)]
     (folder / "requirements.txt").write_text("\n".join(["matplotlib", *kept]))
-    with step("Installing torch and ComfyUI's other requirements (3 GB, 1 to 4 minutes)"):
-        pins = ["--constraint", str(CONSTRAINTS)]
+    pins = ["--constraint", str(CONSTRAINTS)]
+    with step("Installing torch (2.5 GB to download, 1 to 3 minutes)"):
+        pip(folder, "install", *pins, "torch", "torchvision", "torchaudio")
+    with step("Installing ComfyUI's other requirements (300 MB, about a minute)"):
         pip(folder, "install", *pins, "--requirement", str(folder / "requirements.txt"))
 
 
@@ -105,9 +107,7 @@ def _install_dev(folder: Path) -> None:
     if marker.exists() and marker.read_text() == wanted:
         return
     with locked(folder), step("Installing the tools of the tests (60 MB)"):
-        # Over what is there: pip takes the half package that a killed run left for a whole one.
-        pins = ["--ignore-installed", "--constraint", str(CONSTRAINTS)]
-        pip(folder, "install", *pins, *_dev_group())
+        pip(folder, "install", "--constraint", str(CONSTRAINTS), *_dev_group())
         marker.write_text(wanted)
 
 

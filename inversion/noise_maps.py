@@ -46,7 +46,7 @@ def check_noise_maps(maps: NoiseMaps) -> None:
             f"The noise maps hold latents {tuple(maps.xs.shape)} and maps {tuple(maps.zs.shape)} for {steps} steps, "
             "which do not belong together: invert the image again."
         )
-    for name, values in (("latents", maps.xs), ("maps", maps.zs)):
+    for name, values in (("maps", maps.zs), ("latents", maps.xs)):
         finite = values.flatten(1).isfinite().all(1)
         if not finite.all():
             raise ValueError(

@@ -89,10 +89,16 @@ def _same_at_every_step(guider, model_options: dict) -> bool:
     """Whether the host treats every row of a batch by its own timestep: it reads ranges and hooks off the first."""
     if type(guider).predict_noise is not comfy.samplers.CFGGuider.predict_noise:
         return False
-    patches = {key: value for key, value in model_options["transformer_options"].items() if key != "sample_sigmas"}
-    if set(model_options) != {"transformer_options"} or any(patches.values()):
+    if not _is_empty(model_options):
         return False
     return not any(_depends_on_step(cond) for conds in guider.conds.values() for cond in conds)
+
+
+def _is_empty(options: object) -> bool:
+    """Whether nothing was patched in: options hold empty tables besides the schedule itself."""
+    return isinstance(options, dict) and all(
+        _is_empty(value) for key, value in options.items() if key != "sample_sigmas"
+    )
 
 
 def _depends_on_step(cond: dict) -> bool:

@@ -1,0 +1,178 @@
+"""Invert and replay through the nodes, with the host's own classes."""
+
+import importlib
+
+import pytest
+import torch
+from imprint_pack.inversion import neighbour_correlation, record, variance_per_step
+
+STEPS = 20
+EXACT = 1e-5
+
+
+def random_model(prediction):
+    """The demo network with arbitrary weights, as the host loads it."""
+    demo = importlib.import_module("imprint_pack.demo.model")
+    from comfy import model_patcher
+
+    model = demo.build_model(prediction)
+    generator = torch.Generator().manual_seed(0)
+    for parameter in model.parameters():
+        parameter.copy_(0.1 * torch.randn(parameter.shape, generator=generator))
+    return model_patcher.ModelPatcher(model, torch.device("cpu"), torch.device("cpu"))
+
+
+@pytest.fixture(scope="module", params=["v", "eps", "flow"])
+def trained(request, node):
+    with torch.inference_mode():
+        return node("LoadDemoModel", request.param)[0], "simple" if request.param == "flow" else "ddim_uniform"
+
+
+@pytest.fixture(scope="module", params=["v", "eps", "flow"])
+def arbitrary(request):
+    with torch.inference_mode():
+        return random_model(request.param), "simple" if request.param == "flow" else "ddim_uniform"
+
+
+def round_trip(node, demo, model, scheduler, *, cfg=3.5, eta=1.0, latent=None, positive=None, mask=None, together=1, skip=0):
+    positive = positive or demo.prompt(demo.caption)
+    prompts = positive, demo.prompt("")
+    latent = latent or demo.latent
+    (maps,) = node(
+        "EFDDPMInvert", model, *prompts, latent, 0, STEPS, cfg, scheduler, skip, eta, batch_timesteps=together
+    )
+    (replayed,) = node("InvertedSampler", model, *prompts, maps, cfg, 0, mask)
+    return (replayed["samples"] - latent["samples"]).abs().max()
+
+
+@pytest.mark.parametrize("eta", [0.3, 1.0])
+def test_trained_models_return_the_latent(node, demo, trained, eta):
+    assert round_trip(node, demo, *trained, eta=eta) <= EXACT
+
+
+@pytest.mark.parametrize("eta", [0.3, 1.0])
+def test_any_network_returns_the_latent(node, demo, arbitrary, eta):
+    assert round_trip(node, demo, *arbitrary, eta=eta) <= EXACT
+
+
+@pytest.mark.parametrize("cfg", [0.0, 1.0, 15.0])
+def test_every_cfg_returns_the_latent(node, demo, cfg):
+    assert round_trip(node, demo, demo.model, "ddim_uniform", cfg=cfg) <= EXACT
+
+
+def test_batched_timesteps_return_the_latent_up_to_rounding(node, demo, trained):
+    # A batch sums in another order than single calls and sees latents from before the correction.
+    assert round_trip(node, demo, *trained, together=8) <= 1e-3
+
+
+@pytest.mark.parametrize("scheduler", ["simple", "normal", "karras", "sgm_uniform"])
+def test_every_scheduler_returns_the_latent(node, demo, scheduler):
+    assert round_trip(node, demo, demo.model, scheduler) <= EXACT
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 32, 32), (1, 3, 24, 40), (1, 3, 33, 47)])
+def test_batches_and_odd_sizes_return_the_latent(node, demo, shape):
+    latent = {"samples": torch.rand(shape, generator=torch.Generator().manual_seed(0)) * 2 - 1}
+    assert round_trip(node, demo, demo.model, "ddim_uniform", latent=latent) <= EXACT
+
+
+def test_reconstruction_check_calls_it_exact(node, demo):
+    prompts = demo.prompt(demo.caption), demo.prompt("")
+    (maps,) = node("EFDDPMInvert", demo.model, *prompts, demo.latent, 0, STEPS, 3.5, "ddim_uniform", 0)
+    (replayed,) = node("InvertedSampler", demo.model, *prompts, maps, 3.5, 0)
+    reference = demo.vae.decode(demo.latent["samples"])
+    psnr, report, difference = node("ReconstructionCheck", reference, demo.vae.decode(replayed["samples"]))
+    assert psnr >= 100
+    assert "(exact)" in report
+    assert difference.shape == reference.shape
+
+
+def test_skipping_in_the_inversion_equals_skipping_in_the_sampler(node, demo):
+    source, target, empty = (demo.prompt(text) for text in (demo.caption, "a blue circle on grass", ""))
+
+    def edit(invert_skip, sample_skip):
+        (maps,) = node("EFDDPMInvert", demo.model, source, empty, demo.latent, 0, STEPS, 2.0, "ddim_uniform", invert_skip)
+        return node("InvertedSampler", demo.model, target, empty, maps, 4.0, sample_skip)[0]["samples"]
+
+    # Equal up to the rounding of the correction, which starts at another step.
+    assert (edit(8, 0) - edit(0, 8)).abs().max() < 1e-4
+
+
+class TestConditioning:
+    """Every kind of conditioning inverts exactly, and a batch of timesteps is only used where the host treats its
+    rows by their own timestep."""
+
+    def check(self, node, demo, positive, model=None):
+        for together in (1, 8):
+            error = round_trip(node, demo, model or demo.model, "ddim_uniform", positive=positive, together=together)
+            assert error <= (EXACT if together == 1 else 1e-3)
+
+    def two(self, demo, changed):
+        return changed + demo.prompt("a blue square on sand")
+
+    def test_area(self, node, demo):
+        import nodes
+
+        area = nodes.ConditioningSetArea().append(demo.prompt(demo.caption), 128, 128, 0, 64, 1.0)[0]
+        self.check(node, demo, self.two(demo, area))
+
+    @pytest.mark.parametrize("rows", [1, 2])
+    def test_mask(self, node, demo, rows):
+        import nodes
+
+        mask = nodes.ConditioningSetMask().append(demo.prompt(demo.caption), demo.mask.repeat(rows, 1, 1), "default", 1.0)[0]
+        self.check(node, demo, self.two(demo, mask))
+
+    def test_timestep_range(self, node, demo):
+        import nodes
+
+        early = nodes.ConditioningSetTimestepRange().set_range(demo.prompt(demo.caption), 0.0, 0.5)[0]
+        late = nodes.ConditioningSetTimestepRange().set_range(demo.prompt("a blue square on sand"), 0.5, 1.0)[0]
+        self.check(node, demo, early + late)
+
+    def test_lora(self, node, demo):
+        model = demo.model.clone()
+        key = "diffusion_model.input_blocks.0.0.weight"
+        model.add_patches({key: ("diff", (torch.full((32, 12, 3, 3), 0.01),))})
+        self.check(node, demo, demo.prompt(demo.caption), model)
+
+    def test_model_patch_that_reads_the_timestep(self, node, demo):
+        model = demo.model.clone()
+        model.set_model_sampler_post_cfg_function(
+            lambda args: args["denoised"] * (1 + 0.1 * (args["sigma"][0] > 2).float())
+        )
+        self.check(node, demo, demo.prompt(demo.caption), model)
+
+
+def test_edit_friendly_maps_have_the_papers_statistics(node, demo):
+    prompts = demo.prompt(demo.caption), demo.prompt("")
+    samples = torch.cat([demo.vae.encode(node("DemoImage", "circle", "red", "grass", i)[0]) for i in range(8)])
+    (maps,) = node("EFDDPMInvert", demo.model, *prompts, {"samples": samples}, 0, 50, 1.0, "ddim_uniform", 0)
+    sigma, sigma_next = torch.tensor(maps.sigmas[:-1]), torch.tensor(maps.sigmas[1:])
+    high = sigma_next > 1
+    ratio = (sigma_next / sigma) ** 2
+    expected = (1 + ratio) / (1 - ratio)
+    assert (variance_per_step(maps.zs) / expected - 1)[high].abs().max() < 0.1
+    correlation = neighbour_correlation(maps.zs)[high[1:]]
+    assert correlation.min() > -0.55
+    assert correlation.max() < -0.4
+
+
+def test_recorded_maps_are_white(node, demo):
+    host = importlib.import_module("imprint_pack.nodes._host")
+    prompts = demo.prompt(demo.caption), demo.prompt("")
+    guider = host.cfg_guider(demo.model, *prompts, 1.0)
+    sigmas = host.schedule(demo.model, "ddim_uniform", STEPS)
+    noise = torch.randn(STEPS + 1, 8, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    found = []
+
+    def loop(run):
+        found.extend(record(run.denoise, sigmas[0] * noise[0], sigmas.tolist(), 1.0, False, noise[1:]))
+        return found[0][-1]
+
+    image = host.run(guider, torch.zeros(8, 3, 32, 32), sigmas, loop)
+    (maps,) = node("EFDDPMInvert", demo.model, *prompts, {"samples": image}, 0, STEPS, 1.0, "ddim_uniform", 0)
+    recorded, friendly = found[1][:-1], maps.zs[:-1]
+    assert (variance_per_step(recorded) - 1).abs().max() < 0.05
+    assert neighbour_correlation(recorded).abs().max() < 0.05
+    assert variance_per_step(friendly).min() > 1.5

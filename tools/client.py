@@ -89,7 +89,9 @@ def _refusal(path: str, code: int, body: bytes) -> str:
     """One line about a request that the server refused, with the nodes that it objects to."""
     try:
         answer = json.loads(body)
-        texts = [answer["error"]["message"]]
+        error = answer["error"]
+        kind = error["extra_info"].get("class_type")
+        texts = [error["message"] + (f" ({kind})" if kind else "")]
         for node, problem in (answer.get("node_errors") or {}).items():
             for error in problem["errors"]:
                 texts.append(

@@ -177,8 +177,10 @@ def main() -> None:
                 print(path, flush=True)
                 for item in (item for out in outputs.values() for item in out.get("images", [])):
                     print(f"  {item['type']}/{Path(item['subfolder'], item['filename'])}")
-    except (RuntimeError, KeyboardInterrupt) as error:
+    except RuntimeError as error:
         sys.exit(str(error))
+    except KeyboardInterrupt:
+        pass
 
 
 if __name__ == "__main__":

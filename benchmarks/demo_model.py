@@ -6,7 +6,6 @@ and writes `benchmarks/results/demo_model_<prediction>.json` and a contact sheet
 """
 
 import argparse
-import json
 from pathlib import Path
 
 import torch
@@ -17,8 +16,8 @@ from torch import Tensor
 from ..demo.model import PREDICTIONS, load_demo
 from ..demo.reader import Attributes, read
 from ..demo.world import COLOURS, GROUNDS, SHAPES, SIZE, Worlds, captions, draw_worlds, render
+from .report import ROOT, write_results
 
-ROOT = Path(__file__).resolve().parent.parent
 BATCH = 64
 NAMES = {"colour": COLOURS, "shape": SHAPES, "ground": GROUNDS}
 
@@ -107,9 +106,6 @@ def main() -> None:
     print(f"{'':<14}" + "".join(f"{column:>10}" for column in table))
     for row in table["sampled"]:
         print(f"{row:<14}" + "".join(f"{values[row]:>10.4f}" for values in table.values()))
-    results = Path(__file__).parent / "results"
-    results.mkdir(exist_ok=True)
-    text = json.dumps({"settings": vars(args), **table}, indent=2)
-    (results / f"demo_model_{args.prediction}.json").write_text(text + "\n")
+    write_results(f"demo_model_{args.prediction}", {"settings": vars(args), **table})
     sheet = ROOT / "out" / f"demo_model_{args.prediction}_cfg{args.cfg:g}.png"
     contact_sheet(sampled, texts, read(sampled), sheet)

@@ -1,8 +1,17 @@
-"""The mathematics of inversion on torch tensors; knows no host, draws no noise, chooses no device."""
+"""The mathematics of inversion on tensors; knows no host, draws no noise, chooses no device."""
 
 from .ddpm import edit_friendly_path, extract, native_path, record, replay
 from .noise_maps import NoiseMaps, check_noise_maps, recover_denoised
-from .schedule import Denoise, OnStep, Step, check_eta, check_sigmas, check_skip, plan_step, plan_steps
+from .schedule import (
+    Denoise,
+    OnStep,
+    Step,
+    check_eta,
+    check_sigmas,
+    check_skip,
+    plan_step,
+    plan_steps,
+)
 from .statistics import neighbour_correlation, variance_per_step
 
 __all__ = [

@@ -1,4 +1,6 @@
-"""What noise maps look like as random numbers: white for a recorded image, edit-friendly ones are not."""
+"""What noise maps look like as random numbers: white for a recorded image, edit-friendly ones are
+not.
+"""
 
 from torch import Tensor
 
@@ -9,6 +11,10 @@ def variance_per_step(zs: Tensor) -> Tensor:
 
 
 def neighbour_correlation(zs: Tensor) -> Tensor:
-    """Correlation of each map with the next (steps - 1,); about -0.5 for edit-friendly maps, 0 for white ones."""
+    """Correlation of each map with the next (steps - 1,); about -0.5 for edit-friendly maps, 0 for
+    white ones.
+    """
     flat = zs.flatten(1)
-    return (flat[1:] * flat[:-1]).mean(1) / (flat[1:].square().mean(1) * flat[:-1].square().mean(1)).sqrt()
+    return (flat[1:] * flat[:-1]).mean(1) / (
+        flat[1:].square().mean(1) * flat[:-1].square().mean(1)
+    ).sqrt()

@@ -1,7 +1,8 @@
-"""The one door to the host's sampling: a GUIDER becomes a `denoise` callable inside the guider's own run.
+"""The one door to the host's sampling: a GUIDER becomes a `denoise` callable inside the guider's
+own run.
 
-The guider loads the model, prepares conditioning of every kind and moves latents into model space; `run` hands the
-resulting callable to a loop of `inversion` in place of a stock sampler.
+The guider loads the model, prepares conditioning of every kind and moves latents into model space;
+`run` hands the resulting callable to a loop of `inversion` in place of a stock sampler.
 """
 
 import logging
@@ -24,11 +25,17 @@ logger = logging.getLogger(__name__)
 
 _FLOW = {"CONST"}
 _NOT_FLOW = {"EPS", "COSMOS_RFLOW"}  # also v-prediction and EDM, which derive from EPS
-_UNTREATED = {"IMG_TO_IMG", "IMG_TO_IMG_FLOW", "V_PREDICTION_DDPM"}  # their latent is not alpha x_0 + sigma n
+_UNTREATED = {
+    "IMG_TO_IMG",
+    "IMG_TO_IMG_FLOW",
+    "V_PREDICTION_DDPM",
+}  # their latent is not alpha x_0 + sigma n
 
 
 class Run(NamedTuple):
-    """What a loop gets: the model, its latent in model space on the device, and how many steps may share a call."""
+    """What a loop gets: the model, its latent in model space on the device, and how many steps may
+    share a call.
+    """
 
     denoise: Denoise
     x_0: Tensor
@@ -42,7 +49,17 @@ class _Loop(comfy.samplers.Sampler):
     def __init__(self, loop: Callable[[Run], Tensor], steps: int, together: int):
         self.loop, self.steps, self.together = loop, steps, together
 
-    def sample(self, model_wrap, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None, disable_pbar=False):
+    def sample(
+        self,
+        model_wrap,
+        sigmas,
+        extra_args,
+        callback,
+        noise,
+        latent_image=None,
+        denoise_mask=None,
+        disable_pbar=False,
+    ):
         def denoise(x: Tensor, sigma: Tensor) -> Tensor:
             mm.throw_exception_if_processing_interrupted()
             try:
@@ -65,19 +82,26 @@ class _Loop(comfy.samplers.Sampler):
         return self.loop(Run(denoise, latent_image, together, on_step))
 
 
-def run(guider, latent: Tensor, sigmas: Tensor, loop: Callable[[Run], Tensor], together: int = 1) -> Tensor:
+def run(
+    guider, latent: Tensor, sigmas: Tensor, loop: Callable[[Run], Tensor], together: int = 1
+) -> Tensor:
     """Runs `loop` inside the guider; the latent it returns, in the host's latent space.
 
     `together` is the largest number of steps in one model call, 0 for what fits into free memory.
     """
     sampler = _Loop(loop, len(sigmas) - 1, together)
-    # One seed for inversion and replay: the few models that draw noise of their own then draw the same.
-    samples = guider.sample(torch.zeros_like(latent), latent, sampler, sigmas, disable_pbar=True, seed=0)
+    # One seed for inversion and replay: the few models that draw noise of their own then draw the
+    # same.
+    samples = guider.sample(
+        torch.zeros_like(latent), latent, sampler, sigmas, disable_pbar=True, seed=0
+    )
     return samples.to(mm.intermediate_device())
 
 
 def _free_memory_steps(guider, latent: Tensor) -> int:
-    """How many timesteps fit into one call; 1 on a CPU, where batching changes rounding and gains little."""
+    """How many timesteps fit into one call; 1 on a CPU, where batching changes rounding and gains
+    little.
+    """
     device = guider.model_patcher.load_device
     if mm.is_device_cpu(device):
         return 1
@@ -86,10 +110,10 @@ def _free_memory_steps(guider, latent: Tensor) -> int:
 
 
 def _same_at_every_step(guider, model_options: dict) -> bool:
-    """Whether the host treats every row of a batch by its own timestep: it reads ranges and hooks off the first."""
-    if type(guider).predict_noise is not comfy.samplers.CFGGuider.predict_noise:
-        return False
-    if not _is_empty(model_options):
+    """Whether the host treats every row of a batch by its own timestep: it reads ranges and hooks
+    off the first.
+    """
+    if not _is_plain(guider) or not _is_empty(model_options):
         return False
     return not any(_depends_on_step(cond) for conds in guider.conds.values() for cond in conds)
 
@@ -109,27 +133,39 @@ def _depends_on_step(cond: dict) -> bool:
         control = getattr(control, "previous_controlnet", None)
     timed = ("timestep_start", "timestep_end", "clip_start_percent", "clip_end_percent")
     mask = cond.get("mask")
-    return any(cond.get(key) is not None for key in (*timed, "hooks")) or (mask is not None and mask.shape[0] > 1)
+    return any(cond.get(key) is not None for key in (*timed, "hooks")) or (
+        mask is not None and mask.shape[0] > 1
+    )
 
 
 def is_flow(patcher) -> bool:
-    """Whether the model's latent is (1 - sigma) x_0 + sigma n; ValueError where neither form holds."""
+    """Whether the latent is (1 - sigma) x_0 + sigma n; ValueError where neither form holds."""
     sampling = patcher.get_model_object("model_sampling")
     kinds = {kind.__name__ for kind in type(sampling).__mro__}
     noise_scale = getattr(sampling, "noise_scale", 1.0)
     if kinds & _FLOW and not kinds & _UNTREATED and noise_scale != 1:
-        raise ValueError(f"This model scales its noise by {noise_scale:g}, which inversion does not support: connect a model with noise scale 1.")
+        raise ValueError(
+            f"This model scales its noise by {noise_scale:g}, which inversion does not support: "
+            "connect a model with noise scale 1."
+        )
     if kinds & _UNTREATED or not kinds & (_FLOW | _NOT_FLOW):
         name = " + ".join(kind.__name__ for kind in type(sampling).__mro__[1:3])
-        raise ValueError(f"The sampling of this model ({name}) cannot be inverted: connect an eps, v, EDM or flow model.")
+        raise ValueError(
+            f"The sampling of this model ({name}) cannot be inverted: connect an eps, v, EDM or "
+            "flow model."
+        )
     return bool(kinds & _FLOW)
 
 
 def schedule(model, scheduler: str, steps: int) -> Tensor:
     """The host's sigmas (steps + 1,) for this model."""
     if steps < 1:
-        raise ValueError(f"steps is {steps}, but inversion needs at least one step: set steps to 1 or more.")
-    return comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), scheduler, steps)
+        raise ValueError(
+            f"steps is {steps}, but inversion needs at least one step: set steps to 1 or more."
+        )
+    return comfy.samplers.calculate_sigmas(
+        model.get_model_object("model_sampling"), scheduler, steps
+    )
 
 
 def cfg_guider(model, positive, negative, cfg: float) -> comfy.samplers.CFGGuider:
@@ -140,20 +176,40 @@ def cfg_guider(model, positive, negative, cfg: float) -> comfy.samplers.CFGGuide
 
 
 def image_latent(patcher, latent: dict) -> Tensor:
-    """The samples of a LATENT as this model takes them; ValueError where there is no image in them."""
+    """The samples of a LATENT as this model takes them; ValueError where they hold no image."""
     samples = latent["samples"]
     if samples.is_nested:
-        raise ValueError("This latent holds several tensors (video with sound), which inversion cannot treat: connect a latent with one.")
+        raise ValueError(
+            "This latent holds several tensors (video with sound), which inversion cannot treat: "
+            "connect a latent with one."
+        )
     if samples.numel() == 0:
-        raise ValueError(f"The latent has no elements (shape {tuple(samples.shape)}): connect the output of VAE Encode.")
+        raise ValueError(
+            f"The latent has no elements (shape {tuple(samples.shape)}): connect the output of "
+            "VAE Encode."
+        )
     if not samples.isfinite().all():
-        raise ValueError("The latent holds NaN or infinite values: check the VAE (a float32 VAE helps) and the image.")
+        raise ValueError(
+            "The latent holds NaN or infinite values: check the VAE (a float32 VAE helps) and "
+            "the image."
+        )
     if not samples.any():
-        raise ValueError("The latent is empty (all zeros), so there is no image to invert: connect the output of VAE Encode.")
+        raise ValueError(
+            "The latent is empty (all zeros), so there is no image to invert: connect the output "
+            "of VAE Encode."
+        )
     samples = comfy.sample.fix_empty_latent_channels(patcher, samples)
-    check_latent(patcher, samples.shape, "The latent", "Encode the image with the VAE of the connected model.")
+    check_latent(
+        patcher,
+        samples.shape,
+        "The latent",
+        "Encode the image with the VAE of the connected model.",
+    )
     if "noise_mask" in latent:
-        logger.info("Imprint: the latent's noise_mask is ignored; connect the mask to Inverted Sampler.")
+        tell(
+            "The latent's noise_mask is ignored; connect the mask to Inverted Sampler.",
+            logging.INFO,
+        )
     return samples
 
 
@@ -164,14 +220,14 @@ def check_latent(patcher, shape, what: str, remedy: str) -> None:
     found = shape[1], len(shape) - 2
     if found != expected:
         raise ValueError(
-            f"{what} has {found[0]} channels in {found[1]} dimensions, the connected model works on {expected[0]} in "
-            f"{expected[1]} ({type(latent_format).__name__}). {remedy}"
+            f"{what} has {found[0]} channels in {found[1]} dimensions, the connected model works "
+            f"on {expected[0]} in {expected[1]} ({type(latent_format).__name__}). {remedy}"
         )
 
 
 def step_noise(latent: dict, samples: Tensor, steps: int, seed: int) -> Tensor:
-    """Unit normal noise (steps + 1, *samples.shape), drawn item by item in the order of the LATENT's batch_index, so
-    that an item gets the same noise alone and in a batch."""
+    """Unit normal noise (steps + 1, *samples.shape), drawn item by item in the order of the
+    LATENT's batch_index, so that an item gets the same noise alone and in a batch."""
     generator = torch.Generator().manual_seed(seed)
     indices = latent.get("batch_index", range(len(samples)))
     noise = torch.empty(steps + 1, *samples.shape)
@@ -185,31 +241,52 @@ def step_noise(latent: dict, samples: Tensor, steps: int, seed: int) -> Tensor:
 def check_bundle(patcher, maps: NoiseMaps) -> None:
     """ValueError unless the noise maps were made with a model like the connected one."""
     if not isinstance(maps, NoiseMaps):
-        raise ValueError(f"noise_maps holds a {type(maps).__name__}: connect the noise_maps output of an Invert node.")
+        raise ValueError(
+            f"noise_maps holds a {type(maps).__name__}: connect the noise_maps output of an "
+            "Invert node."
+        )
     check_noise_maps(maps)
     remedy = "Connect the model that the maps were made with."
     check_latent(patcher, maps.xs.shape[1:], "The latent in these noise maps", remedy)
-    found, expected = maps.info["latent_format"], type(patcher.get_model_object("latent_format")).__name__
+    found, expected = (
+        maps.info["latent_format"],
+        type(patcher.get_model_object("latent_format")).__name__,
+    )
     if found != expected:
-        raise ValueError(f"These noise maps hold {found} latents, the connected model works on {expected}. {remedy}")
+        raise ValueError(
+            f"These noise maps hold {found} latents, the connected model works on {expected}. "
+            f"{remedy}"
+        )
     kinds = {True: "a flow model", False: "an eps, v or EDM model"}
     if maps.flow != is_flow(patcher):
-        raise ValueError(f"These noise maps were made with {kinds[maps.flow]}, the connected model is {kinds[not maps.flow]}. {remedy}")
+        raise ValueError(
+            f"These noise maps were made with {kinds[maps.flow]}, the connected model is "
+            f"{kinds[not maps.flow]}. {remedy}"
+        )
 
 
 def fit_mask(mask: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """A MASK (batch, height, width) resized to a latent's shape, as the host does for noise masks."""
+    """A MASK (batch, height, width) in a latent's shape, resized as the host's noise masks are."""
     return comfy.utils.reshape_mask(mask.reshape((-1, 1, *mask.shape[-2:])), torch.Size(shape))
+
+
+def guidance(guider) -> float | None:
+    """The guider's cfg, where one number describes it."""
+    return float(guider.cfg) if _is_plain(guider) else None
+
+
+def _is_plain(guider) -> bool:
+    return type(guider).predict_noise is comfy.samplers.CFGGuider.predict_noise
 
 
 def describe(guider, **info: str | float | int) -> dict[str, str | float | int | list[str]]:
     """The `info` of a bundle made by this guider."""
-    patcher = guider.model_patcher
+    patcher, cfg = guider.model_patcher, guidance(guider)
     return {
         **info,
+        **({} if cfg is None else {"cfg": cfg}),
         "model": type(patcher.model).__name__,
         "latent_format": type(patcher.get_model_object("latent_format")).__name__,
-        "cfg": float(getattr(guider, "cfg", 1.0)),
         "edits": [],
     }
 

@@ -13,7 +13,9 @@ NoiseMapsType = io.Custom("NOISE_MAPS")
 def model_inputs(positive: str, negative: str) -> list:
     """MODEL with the two prompts, whose tooltips are given."""
     return [
-        io.Model.Input("model", tooltip="The diffusion model, with LoRAs and other patches already applied."),
+        io.Model.Input(
+            "model", tooltip="The diffusion model, with LoRAs and other patches already applied."
+        ),
         io.Conditioning.Input("positive", tooltip=positive),
         io.Conditioning.Input("negative", tooltip=negative),
     ]
@@ -22,7 +24,8 @@ def model_inputs(positive: str, negative: str) -> list:
 def latent_input() -> io.Latent.Input:
     return io.Latent.Input(
         "latent_image",
-        tooltip="The image to invert, from VAE Encode. Its noise_mask is ignored: give the mask to Inverted Sampler.",
+        tooltip="The image to invert, from VAE Encode. Its noise_mask is ignored: give the mask "
+        "to Inverted Sampler.",
     )
 
 
@@ -33,7 +36,8 @@ def seed_input() -> io.Int.Input:
         min=0,
         max=MAX_SEED,
         control_after_generate=io.ControlAfterGenerate.fixed,
-        tooltip="Draws the noisy copies of the image. Every seed reconstructs it; each gives another edit.",
+        tooltip="Draws the noisy copies of the image. Every seed reconstructs it; each gives "
+        "another edit.",
     )
 
 
@@ -43,12 +47,15 @@ def steps_input(default: int) -> io.Int.Input:
         default=default,
         min=1,
         max=MAX_STEPS,
-        tooltip="Steps of the whole schedule. More steps hold more detail of the image and cost more; 50 to 100 is usual.",
+        tooltip="Steps of the whole schedule. Every number reconstructs the image; more steps "
+        "edit finer and cost more. 50 to 100 is usual.",
     )
 
 
 def cfg_input(default: float, tooltip: str) -> io.Float.Input:
-    return io.Float.Input("cfg", default=default, min=0.0, max=100.0, step=0.1, round=0.01, tooltip=tooltip)
+    return io.Float.Input(
+        "cfg", default=default, min=0.0, max=100.0, step=0.1, round=0.01, tooltip=tooltip
+    )
 
 
 def scheduler_input() -> io.Combo.Input:
@@ -56,7 +63,8 @@ def scheduler_input() -> io.Combo.Input:
         "scheduler",
         options=SCHEDULER_NAMES,
         default="ddim_uniform",
-        tooltip="Spaces the noise levels. ddim_uniform is the paper's; for flow models simple or normal works better.",
+        tooltip="Spaces the noise levels. ddim_uniform is the paper's; for flow models simple "
+        "or normal works better.",
     )
 
 
@@ -66,8 +74,9 @@ def invert_skip_input(default: int) -> io.Int.Input:
         default=default,
         min=0,
         max=MAX_STEPS,
-        tooltip="First, noisiest steps to leave out (the paper's T_skip). More keeps the edit closer to the image, "
-        "fewer lets it change more; 20 to 40 % of the steps is useful. They cost nothing.",
+        tooltip="First, noisiest steps to leave out (the paper's T_skip). More keeps the edit "
+        "closer to the image, fewer lets it change more; 20 to 40 % of the steps is useful. "
+        "They cost nothing.",
     )
 
 
@@ -81,15 +90,17 @@ def path_inputs() -> list:
             max=1.0,
             step=0.01,
             advanced=True,
-            tooltip="Share of DDPM noise in each step. 1 is the paper's; lower puts less of the image into the maps.",
+            tooltip="Share of DDPM noise in each step. 1 is the paper's; lower puts less of the "
+            "image into the maps.",
         ),
         io.Combo.Input(
             "path",
             options=["edit_friendly", "native"],
             default="edit_friendly",
             advanced=True,
-            tooltip="edit_friendly noises the image independently for each step, so that edits keep its structure. "
-            "native is the sampler's own path, the paper's baseline: it reconstructs, but edits drift.",
+            tooltip="edit_friendly noises the image independently for each step, so that edits "
+            "keep its structure. native is the sampler's own path, the paper's baseline: it "
+            "reconstructs, but edits drift.",
         ),
         io.Int.Input(
             "batch_timesteps",
@@ -97,8 +108,9 @@ def path_inputs() -> list:
             min=0,
             max=MAX_STEPS,
             advanced=True,
-            tooltip="Timesteps evaluated in one model call. 0 fills the free GPU memory (1 on a CPU); 1 is exact to "
-            "the last bit, more is faster on a GPU and exact to about 1e-4.",
+            tooltip="Timesteps evaluated in one model call. 0 fills the free GPU memory (1 on a "
+            "CPU); 1 is exact, more is faster and exact up to rounding. Prompts with time "
+            "ranges and patched models always run one at a time.",
         ),
     ]
 
@@ -111,13 +123,14 @@ def replay_settings() -> list:
             default=0,
             min=0,
             max=MAX_STEPS,
-            tooltip="Further first steps to leave out, beyond those that the inversion skipped. More keeps the result "
-            "closer to the image.",
+            tooltip="Further first steps to leave out, beyond those that the inversion skipped. "
+            "More keeps the result closer to the image.",
         ),
         io.Mask.Input(
             "mask",
             optional=True,
-            tooltip="Where to edit: white is edited, black stays exactly the inverted image, grey is in between.",
+            tooltip="Where to edit: white is edited, black stays exactly the inverted image, "
+            "grey is in between.",
         ),
         io.Float.Input(
             "residual",
@@ -126,7 +139,8 @@ def replay_settings() -> list:
             max=1.0,
             step=0.05,
             advanced=True,
-            tooltip="Strength of the stored residuals of steps without noise. 1 reconstructs exactly; 0 leaves out the "
-            "last map of an EF-DDPM inversion as the authors' code does, or all of a DDIM inversion.",
+            tooltip="Strength of the stored residuals of steps without noise. 1 reconstructs "
+            "exactly; 0 leaves out the last map of an EF-DDPM inversion as the authors' code "
+            "does, or all of a DDIM inversion.",
         ),
     ]

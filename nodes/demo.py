@@ -23,22 +23,30 @@ class LoadDemoModel(io.ComfyNode):
                     "prediction",
                     options=["v", "eps", "flow"],
                     default="v",
-                    tooltip="What the network predicts. v draws best; eps and flow are smaller models of the other two families.",
+                    tooltip="What the network predicts. v draws best; eps and flow are smaller "
+                    "models of the other two families.",
                 ),
             ],
             outputs=[
-                io.Model.Output(display_name="model", tooltip="For any sampler; images of 32 x 32 pixels."),
+                io.Model.Output(
+                    display_name="model", tooltip="For any sampler; images of 32 x 32 pixels."
+                ),
                 io.Clip.Output(
                     display_name="clip",
-                    tooltip=f"Knows captions like 'a red circle on grass': {', '.join(COLOURS)}; {', '.join(SHAPES)}; {', '.join(GROUNDS)}.",
+                    tooltip=f"Knows captions like 'a red circle on grass': {', '.join(COLOURS)}; "
+                    f"{', '.join(SHAPES)}; {', '.join(GROUNDS)}.",
                 ),
-                io.Vae.Output(display_name="vae", tooltip="The identity: the latent is the picture."),
+                io.Vae.Output(
+                    display_name="vae", tooltip="The identity: the latent is the picture."
+                ),
             ],
         )
 
     @classmethod
     def execute(cls, prediction) -> io.NodeOutput:
-        from ..demo.model import load_demo  # here, so that starting ComfyUI does not import the network
+        from ..demo.model import (
+            load_demo,
+        )  # here, so that starting ComfyUI does not import the network
 
         return io.NodeOutput(*load_demo(prediction))
 
@@ -50,24 +58,35 @@ class DemoImage(io.ComfyNode):
             node_id="ImprintDemoImage",
             display_name="Demo Image",
             category=_DEMO_CATEGORY,
-            description="Draws a 32 x 32 picture of the demo world, with its caption and the mask of its object.",
+            description="Draws a 32 x 32 picture of the demo world, with its caption and the "
+            "mask of its object.",
             search_aliases=["toy image", "test image", "example image"],
             inputs=[
-                io.Combo.Input("shape", options=list(SHAPES), tooltip="The object's shape."),
-                io.Combo.Input("colour", options=list(COLOURS), tooltip="The object's colour."),
-                io.Combo.Input("ground", options=list(GROUNDS), tooltip="What lies behind the object."),
+                io.Combo.Input(
+                    "shape", options=list(SHAPES), default="circle", tooltip="The object's shape."
+                ),
+                io.Combo.Input(
+                    "colour", options=list(COLOURS), default="red", tooltip="The object's colour."
+                ),
+                io.Combo.Input(
+                    "ground",
+                    options=list(GROUNDS),
+                    default="grass",
+                    tooltip="What lies behind the object.",
+                ),
                 io.Int.Input(
                     "variation",
                     default=0,
                     min=0,
                     max=0x7FFFFFFF,
-                    tooltip="Draws what the caption does not name: position, size, rotation, light, texture, a bystander.",
+                    tooltip="Draws what the caption does not name: position, size, rotation, "
+                    "light, texture, a bystander.",
                 ),
             ],
             outputs=[
                 io.Image.Output(display_name="image", tooltip="The picture, 32 x 32 pixels."),
                 io.String.Output(display_name="caption", tooltip="Its source prompt."),
-                io.Mask.Output(display_name="mask", tooltip="White on the object."),
+                io.Mask.Output(display_name="mask", tooltip="White on the object and its outline."),
             ],
         )
 

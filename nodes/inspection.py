@@ -18,21 +18,31 @@ class ReconstructionCheck(io.ComfyNode):
             node_id="ImprintReconstructionCheck",
             display_name="Reconstruction Check",
             category=CATEGORY,
-            description="Measures how exactly an image was reconstructed, and shows where it differs.",
+            description="Measures how exactly an image was reconstructed, and shows where it "
+            "differs.",
             search_aliases=["psnr", "compare images", "difference", "mse"],
             is_output_node=True,
             inputs=[
                 io.Image.Input(
                     "reference",
-                    tooltip="The image encoded and decoded by the VAE (VAE Encode, VAE Decode), not the file itself: "
-                    "inversion works on the latent, and the VAE's own loss is not part of it.",
+                    tooltip="The image encoded and decoded by the VAE (VAE Encode, VAE Decode), "
+                    "not the file itself: inversion works on the latent, and the VAE's own loss "
+                    "is not part of it.",
                 ),
-                io.Image.Input("image", tooltip="The decoded reconstruction, of the same size and batch."),
+                io.Image.Input(
+                    "image", tooltip="The decoded reconstruction, of the same size and batch."
+                ),
             ],
             outputs=[
-                io.Float.Output(display_name="psnr", tooltip="Peak signal-to-noise ratio in dB, at most 150. Above 100 is exact."),
+                io.Float.Output(
+                    display_name="psnr",
+                    tooltip="Peak signal-to-noise ratio in dB, at most 150. Above 100 is exact.",
+                ),
                 io.String.Output(display_name="report", tooltip="The measured values in one line."),
-                io.Image.Output(display_name="difference", tooltip="The absolute difference, amplified as the report says."),
+                io.Image.Output(
+                    display_name="difference",
+                    tooltip="The absolute difference, amplified as the report says.",
+                ),
             ],
         )
 
@@ -40,11 +50,13 @@ class ReconstructionCheck(io.ComfyNode):
     def execute(cls, reference, image) -> io.NodeOutput:
         if reference.shape != image.shape:
             raise ValueError(
-                f"reference is {_size(reference)} and image is {_size(image)}: connect two images of the same size and batch."
+                f"reference is {_size(reference)} and image is {_size(image)}: connect two images "
+                "of the same size and batch."
             )
         psnr, report, difference = compare(reference, image)
         host.tell(report, logging.INFO)
-        return io.NodeOutput(psnr, report, difference, ui=ui.PreviewImage(difference, cls=cls))
+        shown = {**ui.PreviewImage(difference, cls=cls).as_dict(), "text": [report]}
+        return io.NodeOutput(psnr, report, difference, ui=shown)
 
 
 def _size(image: torch.Tensor) -> str:
@@ -52,14 +64,27 @@ def _size(image: torch.Tensor) -> str:
 
 
 def compare(reference: torch.Tensor, image: torch.Tensor) -> tuple[float, str, torch.Tensor]:
-    """PSNR in dB, one line of text, and the difference (batch, height, width, channels) amplified until it shows."""
+    """PSNR in dB, one line of text, and the difference (batch, height, width, channels) amplified
+    until it shows.
+    """
     difference = (reference - image).abs()
     if not difference.isfinite().all():
-        raise ValueError("The images hold NaN or infinite values: check the VAE (a float32 VAE helps).")
+        raise ValueError(
+            "The images hold NaN or infinite values: check the VAE (a float32 VAE helps)."
+        )
     mean_square = difference.double().square().mean().item()
     psnr = min(_PSNR_CAP, -10 * torch.log10(torch.tensor(max(mean_square, 1e-15))).item())
     largest = difference.max().item()
     gain = min(max(1, int(1 / max(largest, 1e-12))), 255)
-    verdict = "exact" if psnr >= 100 else "not visible" if psnr >= 50 else "visible" if psnr >= 30 else "different"
-    report = f"PSNR {psnr:.1f} dB ({verdict}), largest difference {largest * 255:.3g} of 255, shown x{gain}"
+    verdict = (
+        "exact"
+        if psnr >= 100
+        else "not visible"
+        if psnr >= 50
+        else "visible"
+        if psnr >= 30
+        else "different"
+    )
+    largest_step = f"largest difference {largest * 255:.3g} of 255, shown x{gain}"
+    report = f"PSNR {psnr:.1f} dB ({verdict}), {largest_step}"
     return psnr, report, (difference * gain).clamp(0, 1)

@@ -2,7 +2,16 @@
 
 from comfy_api.latest import io
 
-from ..inversion import NoiseMaps, check_eta, check_noise_maps, check_sigmas, check_skip, edit_friendly_path, extract, native_path
+from ..inversion import (
+    NoiseMaps,
+    check_eta,
+    check_noise_maps,
+    check_sigmas,
+    check_skip,
+    edit_friendly_path,
+    extract,
+    native_path,
+)
 from . import _host as host
 from ._sockets import (
     CATEGORY,
@@ -18,7 +27,7 @@ from ._sockets import (
 )
 
 _ALIASES = ["edit friendly", "ddpm inversion", "invert", "unsampler", "ledits"]
-_OUTPUT = "The image as noise maps, for Inverted Sampler. Cached by the graph: many edits cost one inversion."
+_OUTPUT = "The image as noise maps, for any number of Inverted Samplers: one inversion, many edits."
 
 
 class EFDDPMInvert(io.ComfyNode):
@@ -28,17 +37,23 @@ class EFDDPMInvert(io.ComfyNode):
             node_id="ImprintEFDDPMInvert",
             display_name="EF-DDPM Invert",
             category=CATEGORY,
-            description="Finds the edit-friendly noise maps that make DDPM sampling return exactly this image.",
+            description="Finds the edit-friendly noise maps that make DDPM sampling return "
+            "exactly this image.",
             search_aliases=_ALIASES,
             inputs=[
                 *model_inputs(
-                    "What the image shows, or an empty prompt. Reconstruction is exact under this prompt.",
+                    "What the image shows, or an empty prompt. Reconstruction is exact under "
+                    "this prompt.",
                     "The negative prompt of the inversion, usually empty. Not used at cfg 1.",
                 ),
                 latent_input(),
                 seed_input(),
                 steps_input(100),
-                cfg_input(3.5, "Guidance while inverting (the paper's source strength). 1 halves the cost; 1 to 3.5 is useful."),
+                cfg_input(
+                    3.5,
+                    "Guidance while inverting (the paper's source strength). 1 halves the cost; "
+                    "1 to 3.5 is useful.",
+                ),
                 scheduler_input(),
                 invert_skip_input(36),
                 *path_inputs(),
@@ -48,11 +63,35 @@ class EFDDPMInvert(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, model, positive, negative, latent_image, seed, steps, cfg, scheduler, skip_steps, eta=1.0, path="edit_friendly", batch_timesteps=0
+        cls,
+        model,
+        positive,
+        negative,
+        latent_image,
+        seed,
+        steps,
+        cfg,
+        scheduler,
+        skip_steps,
+        eta=1.0,
+        path="edit_friendly",
+        batch_timesteps=0,
     ) -> io.NodeOutput:
         guider = host.cfg_guider(model, positive, negative, cfg)
         sigmas = host.schedule(model, scheduler, steps)
-        return io.NodeOutput(invert(guider, sigmas, latent_image, seed, skip_steps, eta, path, batch_timesteps, scheduler))
+        return io.NodeOutput(
+            invert(
+                guider,
+                sigmas,
+                latent_image,
+                seed,
+                skip_steps,
+                eta,
+                path,
+                batch_timesteps,
+                scheduler,
+            )
+        )
 
 
 class EFDDPMInvertCustom(io.ComfyNode):
@@ -66,7 +105,9 @@ class EFDDPMInvertCustom(io.ComfyNode):
             search_aliases=_ALIASES,
             inputs=[
                 io.Guider.Input("guider", tooltip="Model, source prompt and cfg to invert with."),
-                io.Sigmas.Input("sigmas", tooltip="Falling sigmas of the whole schedule; not flipped."),
+                io.Sigmas.Input(
+                    "sigmas", tooltip="Falling sigmas of the whole schedule; not flipped."
+                ),
                 latent_input(),
                 seed_input(),
                 invert_skip_input(0),
@@ -76,8 +117,22 @@ class EFDDPMInvertCustom(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, guider, sigmas, latent_image, seed, skip_steps, eta=1.0, path="edit_friendly", batch_timesteps=0) -> io.NodeOutput:
-        return io.NodeOutput(invert(guider, sigmas, latent_image, seed, skip_steps, eta, path, batch_timesteps, "custom"))
+    def execute(
+        cls,
+        guider,
+        sigmas,
+        latent_image,
+        seed,
+        skip_steps,
+        eta=1.0,
+        path="edit_friendly",
+        batch_timesteps=0,
+    ) -> io.NodeOutput:
+        return io.NodeOutput(
+            invert(
+                guider, sigmas, latent_image, seed, skip_steps, eta, path, batch_timesteps, "custom"
+            )
+        )
 
 
 def invert(guider, sigmas, latent_image, seed, skip, eta, path, together, scheduler) -> NoiseMaps:
@@ -89,9 +144,18 @@ def invert(guider, sigmas, latent_image, seed, skip, eta, path, together, schedu
     check_eta(eta)
     check_skip(skip, len(levels) - 1)
     if skip > 0.6 * (len(levels) - 1):
-        host.tell(f"{skip} of {len(levels) - 1} steps are skipped: the edit can hardly change the image. 36 % is usual.")
+        host.tell(
+            f"{skip} of {len(levels) - 1} steps are skipped: the edit can hardly change the "
+            "image. 36 % is usual."
+        )
+    if levels[-1] > 0:
+        host.tell(
+            f"The schedule ends at sigma {levels[-1]:.3g}, not at 0: the sampler will return a "
+            "noisy latent."
+        )
     samples = host.image_latent(patcher, latent_image)
-    # Noise is drawn for the skipped steps too: with the same seed, more skipping cuts the same path shorter.
+    # Noise is drawn for the skipped steps too: with the same seed, more skipping cuts the same path
+    # shorter.
     noise = host.step_noise(latent_image, samples, len(levels) - 1, seed)[skip:]
     levels = levels[skip:]
     found = {}

@@ -5,7 +5,7 @@ import logging
 import torch
 from comfy_api.latest import io
 
-from ..inversion import check_skip, replay
+from ..inversion import replay
 from . import _host as host
 from ._sockets import CATEGORY, NoiseMapsType, cfg_input, model_inputs, replay_settings
 
@@ -20,22 +20,31 @@ class InvertedSampler(io.ComfyNode):
             node_id="ImprintInvertedSampler",
             display_name="Inverted Sampler",
             category=CATEGORY,
-            description="Samples with the noise maps of an image: the source prompt returns it, another prompt edits it.",
+            description="Samples with the noise maps of an image: the source prompt returns it, "
+            "another prompt edits it.",
             search_aliases=_ALIASES,
             inputs=[
                 *model_inputs(
-                    "What the result shall show. The prompt and cfg of the inversion give back the image itself.",
-                    "What the result shall not show. For an exact reconstruction, the negative prompt of the inversion.",
+                    "What the result shall show. The prompt and cfg of the inversion give back "
+                    "the image itself.",
+                    "What the result shall not show. For an exact reconstruction, the negative "
+                    "prompt of the inversion.",
                 ),
                 _noise_maps_input(),
-                cfg_input(7.5, "Guidance of the edit (the paper's target strength, 7 to 18). Higher follows the prompt more and keeps less."),
+                cfg_input(
+                    7.5,
+                    "Guidance of the edit (the paper's target strength, 7 to 18; 1 to 3 for the "
+                    "demo model). Higher follows the prompt more and keeps less.",
+                ),
                 *replay_settings(),
             ],
             outputs=[io.Latent.Output(display_name="latent", tooltip=_OUTPUT)],
         )
 
     @classmethod
-    def execute(cls, model, positive, negative, noise_maps, cfg, skip_steps, mask=None, residual=1.0) -> io.NodeOutput:
+    def execute(
+        cls, model, positive, negative, noise_maps, cfg, skip_steps, mask=None, residual=1.0
+    ) -> io.NodeOutput:
         guider = host.cfg_guider(model, positive, negative, cfg)
         return io.NodeOutput(sample(guider, noise_maps, skip_steps, mask, residual))
 
@@ -63,17 +72,26 @@ class InvertedSamplerCustom(io.ComfyNode):
 
 
 def _noise_maps_input():
-    return NoiseMapsType.Input("noise_maps", tooltip="The image as noise maps, from an Invert node.")
+    return NoiseMapsType.Input(
+        "noise_maps", tooltip="The image as noise maps, from an Invert node."
+    )
 
 
 def sample(guider, maps, skip, mask, residual) -> dict:
     """The LATENT that these noise maps give under this guider."""
     patcher = guider.model_patcher
     host.check_bundle(patcher, maps)
-    check_skip(skip, len(maps.zs))
-    cfg = getattr(guider, "cfg", maps.info["cfg"])
-    if cfg != maps.info["cfg"]:
-        host.tell(f"Inverted at cfg {maps.info['cfg']:g}, sampled at {cfg:g}: an edit, not a reconstruction.", logging.INFO)
+    if not 0 <= skip < len(maps.zs):
+        raise ValueError(
+            f"skip_steps is {skip}, but the noise maps hold {len(maps.zs)} steps: set it to 0, "
+            "since the inversion has already skipped its first steps."
+        )
+    cfg, source_cfg = host.guidance(guider), maps.info.get("cfg")
+    if None not in (cfg, source_cfg) and cfg != source_cfg:
+        host.tell(
+            f"Inverted at cfg {source_cfg:g}, sampled at {cfg:g}: an edit, not a reconstruction.",
+            logging.INFO,
+        )
 
     def loop(run: host.Run):
         moved = maps._replace(xs=maps.xs.to(run.x_0), zs=maps.zs.to(run.x_0))

@@ -46,6 +46,8 @@ class RandomNetwork:
         return x - out * level
 
     def network(self, x: Tensor) -> Tensor:
-        planes = x if x.ndim == 4 else x.movedim(2, 1).flatten(0, 1)  # (batch * frames, channels, h, w)
+        planes = (
+            x if x.ndim == 4 else x.movedim(2, 1).flatten(0, 1)
+        )  # (batch * frames, channels, h, w)
         out = torch.tanh(conv2d(planes, self.weight.to(x), padding=1))
         return out if x.ndim == 4 else out.unflatten(0, (x.shape[0], x.shape[2])).movedim(1, 2)

@@ -1,7 +1,8 @@
 """DDPM inversion once more, in the papers' own notation; shares nothing with `inversion/`.
 
-x_t = sqrt(alpha_bar) x_0 + sqrt(1 - alpha_bar) eps; the network predicts eps from (x_t, alpha_bar). Steps follow
-Song et al. 2021, eq. 12 and 16; inversion follows Huberman-Spiegelglas et al. 2024, Algorithm 1.
+x_t = sqrt(alpha_bar) x_0 + sqrt(1 - alpha_bar) eps; the network predicts eps from (x_t, alpha_bar).
+Steps follow Song et al. 2021, eq. 12 and 16; inversion follows Huberman-Spiegelglas et al. 2024,
+Algorithm 1.
 """
 
 from math import sqrt
@@ -18,7 +19,9 @@ def mu_t(x_t, eps, alpha_bar, alpha_bar_next, eta):
 
 
 def invert(predict_eps, x_0, alpha_bars, noise, eta):
-    """Noise maps by step, for alpha_bars from the noisy end; the last step has none if it ends at 1."""
+    """Noise maps by step, for alpha_bars from the noisy end; the last step has none if it ends at
+    1.
+    """
     x = [sqrt(a) * x_0 + sqrt(1 - a) * n for a, n in zip(alpha_bars, noise, strict=True)]
     z = []
     for i in range(len(alpha_bars) - 1):
@@ -37,8 +40,9 @@ def sample(predict_eps, x_t, alpha_bars, z, eta):
 
 
 def posterior(x_t, x_0, alpha, sigma, alpha_next, sigma_next):
-    """Mean and standard deviation of q(x_next | x, x_0) of the Markov chain with marginals alpha x_0 + sigma n, by
-    Bayes' rule on its two Gaussians; holds for flow models too (Kingma et al. 2021, eq. 30 and 31)."""
+    """Mean and standard deviation of q(x_next | x, x_0) of the Markov chain with marginals alpha
+    x_0 + sigma n, by Bayes' rule on its two Gaussians; holds for flow models too (Kingma et al.
+    2021, eq. 30 and 31)."""
     ratio = alpha / alpha_next
     added = sigma**2 - ratio**2 * sigma_next**2
     mean = ratio * sigma_next**2 / sigma**2 * x_t + alpha_next * added / sigma**2 * x_0

@@ -21,7 +21,9 @@ IMAGE, VIDEO = (2, 4, 6, 5), (1, 4, 3, 6, 5)
 
 def invert(denoise, x_0, sigmas, eta=1.0, flow=False, together=1, seed=7) -> NoiseMaps:
     noise = normal(len(sigmas), *x_0.shape, seed=seed, dtype=x_0.dtype)
-    xs, zs = extract(denoise, edit_friendly_path(x_0, sigmas, flow, noise), sigmas, eta, flow, together)
+    xs, zs = extract(
+        denoise, edit_friendly_path(x_0, sigmas, flow, noise), sigmas, eta, flow, together
+    )
     return NoiseMaps(xs, zs, tuple(sigmas), eta, flow, 0, {})
 
 
@@ -53,8 +55,9 @@ def test_replay_in_float32_walks_the_same_path_to_the_last_bit(prediction, eta):
 @pytest.mark.parametrize("together", [5, STEPS, 100])
 @pytest.mark.parametrize("prediction", ["eps", "v", "flow"])
 def test_batched_timesteps_return_the_image_up_to_rounding(prediction, together):
-    # The batch's model call sees latents from before the correction, and sums in another order: rounding errors of
-    # float32 at sigma 14 pass through the network, so the replay is close and no longer bit-exact.
+    # The batch's model call sees latents from before the correction, and sums in another order:
+    # rounding errors of float32 at sigma 14 pass through the network, so the replay is close and no
+    # longer bit-exact.
     denoise, x_0 = RandomNetwork(prediction), normal(*IMAGE, dtype=torch.float32)
     maps = invert(denoise, x_0, schedule_of(prediction), 1.0, prediction == "flow", together)
     assert (replay(denoise, maps) - x_0).abs().max() < 1e-3
@@ -111,7 +114,9 @@ def test_variance_of_gaussian_data_has_its_closed_form():
     data = GaussianData()
     x_0 = data.mean + data.std * normal(4, 4, 100, 100, seed=2)
     maps = invert(data, x_0, FALLING)
-    for step, found in zip(plan_steps(FALLING[:-1], 1.0, False), variance_per_step(maps.zs), strict=False):
+    for step, found in zip(
+        plan_steps(FALLING[:-1], 1.0, False), variance_per_step(maps.zs), strict=False
+    ):
         keep = data.std**2 / (data.std**2 + step.sigma**2)  # denoised = keep x + (1 - keep) mean
         of_noise = step.sigma * (keep + step.carry * (1 - keep))
         of_data = (1 - keep) * (1 - step.carry)
@@ -139,7 +144,9 @@ def test_native_path_keeps_the_marginals_of_every_level():
     for sigmas, flow in ((FALLING, False), (FLOW, True)):
         path = native_path(x_0, sigmas, 1.0, flow, normal(STEPS + 1, *x_0.shape, seed=4))
         for x, sigma in zip(path, sigmas, strict=True):
-            assert x.mean() == pytest.approx(0.5 * (1 - sigma if flow else 1), abs=0.03 * (sigma + 1e-9))
+            assert x.mean() == pytest.approx(
+                0.5 * (1 - sigma if flow else 1), abs=0.03 * (sigma + 1e-9)
+            )
             assert x.std() == pytest.approx(sigma, rel=0.03, abs=1e-9)
 
 
@@ -147,14 +154,18 @@ def test_native_maps_return_the_image_too():
     denoise, x_0 = RandomNetwork("v"), normal(*IMAGE)
     path = native_path(x_0, FALLING, 1.0, False, normal(STEPS + 1, *IMAGE, seed=4))
     xs, zs = extract(denoise, path, FALLING, 1.0, False)
-    assert (replay(denoise, NoiseMaps(xs, zs, tuple(FALLING), 1.0, False, 0, {})) - x_0).abs().max() < 1e-12
+    assert (
+        replay(denoise, NoiseMaps(xs, zs, tuple(FALLING), 1.0, False, 0, {})) - x_0
+    ).abs().max() < 1e-12
 
 
 @pytest.mark.parametrize("together", [1, 4])
 def test_batch_item_alone_equals_the_item_in_a_batch(together):
     denoise, x_0 = RandomNetwork("eps"), normal(3, 4, 6, 5)
     noise = normal(STEPS + 1, *x_0.shape, seed=7)
-    _, zs = extract(denoise, edit_friendly_path(x_0, FALLING, False, noise), FALLING, 1.0, False, together)
+    _, zs = extract(
+        denoise, edit_friendly_path(x_0, FALLING, False, noise), FALLING, 1.0, False, together
+    )
     path = edit_friendly_path(x_0[1:2], FALLING, False, noise[:, 1:2])
     _, alone = extract(denoise, path, FALLING, 1.0, False, together)
     assert (zs[:, 1:2] - alone).abs().max() < 1e-10
@@ -191,7 +202,8 @@ class TestMask:
         assert (edited - maps.xs[-1])[..., :3].abs().max() > 0.1
 
     def test_grey_does_not_compound_over_steps(self):
-        # With a denoiser that ignores x, the edit's departure at the last step is its own, times the mask.
+        # With a denoiser that ignores x, the edit's departure at the last step is its own, times
+        # the mask.
         def black(x, sigma):
             return torch.zeros_like(x)
 

@@ -6,7 +6,15 @@ from pathlib import Path
 
 import pytest
 
-BLOCKED = ("comfy", "comfy_api", "comfy_execution", "nodes", "folder_paths", "server", "latent_preview")
+BLOCKED = (
+    "comfy",
+    "comfy_api",
+    "comfy_execution",
+    "nodes",
+    "folder_paths",
+    "server",
+    "latent_preview",
+)
 GUARD = f"""
 import sys
 class Guard:
@@ -22,7 +30,11 @@ import importlib
 
 
 def imports(module: str) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, "-c", f"{GUARD}\nimportlib.import_module('imprint_pack.{module}')"], capture_output=True, text=True)
+    return subprocess.run(
+        [sys.executable, "-c", f"{GUARD}\nimportlib.import_module('imprint_pack.{module}')"],
+        capture_output=True,
+        text=True,
+    )
 
 
 @pytest.mark.parametrize("module", ["inversion", "demo.world"])

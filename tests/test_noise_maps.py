@@ -11,13 +11,17 @@ def test_denoised_is_recovered_without_the_model(prediction, sigmas):
     maps = invert(denoise, normal(*IMAGE), sigmas, flow=prediction == "flow")
     found = recover_denoised(maps)
     for i, sigma in enumerate(sigmas[:-1]):
-        assert (found[i] - denoise(maps.xs[i], torch.full((2,), sigma, dtype=torch.float64))).abs().max() < 1e-8
+        assert (
+            found[i] - denoise(maps.xs[i], torch.full((2,), sigma, dtype=torch.float64))
+        ).abs().max() < 1e-8
 
 
 def test_every_step_of_a_bundle_keeps_the_invariant():
     maps = invert(RandomNetwork("v"), normal(*IMAGE), FALLING, eta=0.5)
     for i, (step, denoised) in enumerate(zip(maps.steps, recover_denoised(maps), strict=True)):
-        assert (step.mean(maps.xs[i], denoised) + step.scale * maps.zs[i] - maps.xs[i + 1]).abs().max() < 1e-9
+        assert (
+            step.mean(maps.xs[i], denoised) + step.scale * maps.zs[i] - maps.xs[i + 1]
+        ).abs().max() < 1e-9
 
 
 def bundle(**changes) -> NoiseMaps:
@@ -29,7 +33,9 @@ def test_sound_bundle_passes():
 
 
 def test_maps_of_another_size_are_named():
-    with pytest.raises(ValueError, match=r"latents \(13, 2, 4, 6, 5\) and maps \(12, 2, 4, 6, 6\) for 12 steps"):
+    with pytest.raises(
+        ValueError, match=r"latents \(13, 2, 4, 6, 5\) and maps \(12, 2, 4, 6, 6\) for 12 steps"
+    ):
         check_noise_maps(bundle(zs=torch.zeros(STEPS, 2, 4, 6, 6)))
 
 

@@ -53,7 +53,9 @@ def test_wrong_schedules_are_named(sigmas, message):
 
 
 def test_flow_schedule_above_1_is_named():
-    with pytest.raises(ValueError, match="schedule starts at 14.6: use a scheduler of this model"):
+    with pytest.raises(
+        ValueError, match=r"schedule starts at 14\.6: use a scheduler of this model"
+    ):
         check_sigmas([14.6, 1.0, 0.0], flow=True)
 
 

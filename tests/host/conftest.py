@@ -1,4 +1,6 @@
-"""A real ComfyUI, in this process and as a server; `make test` sets it up, so nothing here is ever skipped."""
+"""A real ComfyUI, in this process and as a server; `make test` sets it up, so nothing here is ever
+skipped.
+"""
 
 import importlib
 from pathlib import Path
@@ -21,7 +23,10 @@ def _inference_mode():
 @pytest.fixture(scope="session")
 def node():
     """Runs a node of the pack by its id; returns its outputs."""
-    nodes = {node.GET_SCHEMA().node_id: node for node in importlib.import_module("imprint_pack.nodes").NODES}
+    nodes = {
+        node.GET_SCHEMA().node_id: node
+        for node in importlib.import_module("imprint_pack.nodes").NODES
+    }
 
     def run(node_id: str, *args, **kwargs) -> tuple:
         return nodes[f"Imprint{node_id}"].execute(*args, **kwargs).result

@@ -15,14 +15,27 @@ def prompts(demo):
 @pytest.fixture(scope="module")
 def maps(node, demo, prompts):
     with torch.inference_mode():
-        return node("EFDDPMInvert", demo.model, *prompts, demo.latent, 0, STEPS, 1.0, "ddim_uniform", 0)[0]
+        return node(
+            "EFDDPMInvert", demo.model, *prompts, demo.latent, 0, STEPS, 1.0, "ddim_uniform", 0
+        )[0]
 
 
 @pytest.fixture
 def invert(node, demo, prompts):
     def run(*, model=None, latent=None, steps=STEPS, skip=0, eta=1.0):
         latent = latent or demo.latent
-        return node("EFDDPMInvert", model or demo.model, *prompts, latent, 0, steps, 1.0, "ddim_uniform", skip, eta)
+        return node(
+            "EFDDPMInvert",
+            model or demo.model,
+            *prompts,
+            latent,
+            0,
+            steps,
+            1.0,
+            "ddim_uniform",
+            skip,
+            eta,
+        )
 
     return run
 
@@ -65,7 +78,9 @@ def patched(demo, **attributes):
 
 
 def test_empty_latent(invert):
-    with pytest.raises(ValueError, match=r"latent is empty \(all zeros\).*connect the output of VAE Encode"):
+    with pytest.raises(
+        ValueError, match=r"latent is empty \(all zeros\).*connect the output of VAE Encode"
+    ):
         invert(latent={"samples": torch.zeros(1, 3, 32, 32)})
 
 
@@ -81,7 +96,9 @@ def test_latent_that_is_not_finite(invert, value):
 
 
 def test_latent_with_other_channels(invert):
-    with pytest.raises(ValueError, match="has 4 channels in 2 dimensions, the connected model works on 3 in 2"):
+    with pytest.raises(
+        ValueError, match="has 4 channels in 2 dimensions, the connected model works on 3 in 2"
+    ):
         invert(latent={"samples": torch.ones(1, 4, 32, 32)})
 
 
@@ -100,7 +117,9 @@ def test_no_steps(invert, steps):
 
 @pytest.mark.parametrize("skip", [10, 36])
 def test_skipping_every_step(invert, skip):
-    with pytest.raises(ValueError, match=rf"skip_steps is {skip}, but there are 10 steps: set it to 4 \(36 %\)"):
+    with pytest.raises(
+        ValueError, match=rf"skip_steps is {skip}, but there are 10 steps: set it to 4 \(36 %\)"
+    ):
         invert(skip=skip)
 
 
@@ -125,23 +144,32 @@ def test_wrong_sigmas(invert_sigmas, sigmas, message):
 
 
 def test_flow_noise_scale(invert, demo):
-    with pytest.raises(ValueError, match="scales its noise by 2, .*connect a model with noise scale 1"):
+    with pytest.raises(
+        ValueError, match=r"scales its noise by 2, .*connect a model with noise scale 1"
+    ):
         invert(model=patched(demo, base="CONST", noise_scale=2.0))
 
 
 @pytest.mark.parametrize("base", ["IMG_TO_IMG", "IMG_TO_IMG_FLOW", "V_PREDICTION_DDPM"])
 def test_model_samplings_of_another_kind(invert, demo, base):
-    with pytest.raises(ValueError, match="cannot be inverted: connect an eps, v, EDM or flow model"):
+    with pytest.raises(
+        ValueError, match="cannot be inverted: connect an eps, v, EDM or flow model"
+    ):
         invert(model=patched(demo, base=base))
 
 
 def test_wrong_object_on_the_noise_maps_socket(sample, demo):
-    with pytest.raises(ValueError, match="holds a dict: connect the noise_maps output of an Invert node"):
+    with pytest.raises(
+        ValueError, match="holds a dict: connect the noise_maps output of an Invert node"
+    ):
         sample(demo.latent)
 
 
 def test_maps_with_other_channels(sample, maps):
-    with pytest.raises(ValueError, match="has 4 channels in 2 dimensions, .* works on 3 in 2 .*the maps were made with"):
+    with pytest.raises(
+        ValueError,
+        match=r"has 4 channels in 2 dimensions, .* works on 3 in 2 .*the maps were made with",
+    ):
         sample(maps._replace(xs=maps.xs[:, :, [0, 1, 2, 0]], zs=maps.zs[:, :, [0, 1, 2, 0]]))
 
 
@@ -151,13 +179,17 @@ def test_maps_with_other_dimensions(sample, maps):
 
 
 def test_maps_of_another_latent_format(sample, maps):
-    with pytest.raises(ValueError, match="hold SD15 latents, the connected model works on ChromaRadiance"):
+    with pytest.raises(
+        ValueError, match="hold SD15 latents, the connected model works on ChromaRadiance"
+    ):
         sample(maps._replace(info={**maps.info, "latent_format": "SD15"}))
 
 
 def test_maps_of_another_model_family(sample, maps, demo):
     flow = patched(demo, base="CONST")
-    with pytest.raises(ValueError, match="made with an eps, v or EDM model, the connected model is a flow model"):
+    with pytest.raises(
+        ValueError, match="made with an eps, v or EDM model, the connected model is a flow model"
+    ):
         sample(maps, model=flow)
 
 
@@ -174,17 +206,23 @@ def test_maps_with_nan(sample, maps):
 
 
 def test_sampler_that_skips_everything(sample, maps):
-    with pytest.raises(ValueError, match=r"skip_steps is 10, but there are 10 steps"):
+    with pytest.raises(
+        ValueError, match="skip_steps is 10, but the noise maps hold 10 steps: set it to 0"
+    ):
         sample(maps, skip=10)
 
 
 def test_model_that_answers_nan(invert, demo):
     model = demo.model.clone()
     model.set_model_sampler_post_cfg_function(lambda args: args["denoised"] * float("nan"))
-    with pytest.raises(ValueError, match="not finite at step 0: invert with a float32 model, or with a lower cfg"):
+    with pytest.raises(
+        ValueError, match="not finite at step 0: invert with a float32 model, or with a lower cfg"
+    ):
         invert(model=model)
 
 
 def test_images_of_two_sizes(node):
-    with pytest.raises(ValueError, match="reference is 1 x 40 x 32 pixels and image is 2 x 32 x 32 pixels"):
+    with pytest.raises(
+        ValueError, match="reference is 1 x 40 x 32 pixels and image is 2 x 32 x 32 pixels"
+    ):
         node("ReconstructionCheck", torch.zeros(1, 32, 40, 3), torch.zeros(2, 32, 32, 3))

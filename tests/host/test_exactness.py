@@ -25,7 +25,9 @@ def random_model(prediction):
 @pytest.fixture(scope="module", params=["v", "eps", "flow"])
 def trained(request, node):
     with torch.inference_mode():
-        return node("LoadDemoModel", request.param)[0], "simple" if request.param == "flow" else "ddim_uniform"
+        return node("LoadDemoModel", request.param)[
+            0
+        ], "simple" if request.param == "flow" else "ddim_uniform"
 
 
 @pytest.fixture(scope="module", params=["v", "eps", "flow"])
@@ -34,12 +36,35 @@ def arbitrary(request):
         return random_model(request.param), "simple" if request.param == "flow" else "ddim_uniform"
 
 
-def round_trip(node, demo, model, scheduler, *, cfg=3.5, eta=1.0, latent=None, positive=None, mask=None, together=1, skip=0):
+def round_trip(
+    node,
+    demo,
+    model,
+    scheduler,
+    *,
+    cfg=3.5,
+    eta=1.0,
+    latent=None,
+    positive=None,
+    mask=None,
+    together=1,
+    skip=0,
+):
     positive = positive or demo.prompt(demo.caption)
     prompts = positive, demo.prompt("")
     latent = latent or demo.latent
     (maps,) = node(
-        "EFDDPMInvert", model, *prompts, latent, 0, STEPS, cfg, scheduler, skip, eta, batch_timesteps=together
+        "EFDDPMInvert",
+        model,
+        *prompts,
+        latent,
+        0,
+        STEPS,
+        cfg,
+        scheduler,
+        skip,
+        eta,
+        batch_timesteps=together,
     )
     (replayed,) = node("InvertedSampler", model, *prompts, maps, cfg, 0, mask)
     return (replayed["samples"] - latent["samples"]).abs().max()
@@ -78,33 +103,59 @@ def test_batches_and_odd_sizes_return_the_latent(node, demo, shape):
 
 def test_reconstruction_check_calls_it_exact(node, demo):
     prompts = demo.prompt(demo.caption), demo.prompt("")
-    (maps,) = node("EFDDPMInvert", demo.model, *prompts, demo.latent, 0, STEPS, 3.5, "ddim_uniform", 0)
+    (maps,) = node(
+        "EFDDPMInvert", demo.model, *prompts, demo.latent, 0, STEPS, 3.5, "ddim_uniform", 0
+    )
     (replayed,) = node("InvertedSampler", demo.model, *prompts, maps, 3.5, 0)
     reference = demo.vae.decode(demo.latent["samples"])
-    psnr, report, difference = node("ReconstructionCheck", reference, demo.vae.decode(replayed["samples"]))
+    psnr, report, difference = node(
+        "ReconstructionCheck", reference, demo.vae.decode(replayed["samples"])
+    )
     assert psnr >= 100
     assert "(exact)" in report
     assert difference.shape == reference.shape
 
 
 def test_skipping_in_the_inversion_equals_skipping_in_the_sampler(node, demo):
-    source, target, empty = (demo.prompt(text) for text in (demo.caption, "a blue circle on grass", ""))
+    source, target, empty = (
+        demo.prompt(text) for text in (demo.caption, "a blue circle on grass", "")
+    )
 
     def edit(invert_skip, sample_skip):
-        (maps,) = node("EFDDPMInvert", demo.model, source, empty, demo.latent, 0, STEPS, 2.0, "ddim_uniform", invert_skip)
-        return node("InvertedSampler", demo.model, target, empty, maps, 4.0, sample_skip)[0]["samples"]
+        (maps,) = node(
+            "EFDDPMInvert",
+            demo.model,
+            source,
+            empty,
+            demo.latent,
+            0,
+            STEPS,
+            2.0,
+            "ddim_uniform",
+            invert_skip,
+        )
+        return node("InvertedSampler", demo.model, target, empty, maps, 4.0, sample_skip)[0][
+            "samples"
+        ]
 
     # Equal up to the rounding of the correction, which starts at another step.
     assert (edit(8, 0) - edit(0, 8)).abs().max() < 1e-4
 
 
 class TestConditioning:
-    """Every kind of conditioning inverts exactly, and a batch of timesteps is only used where the host treats its
-    rows by their own timestep."""
+    """Every kind of conditioning inverts exactly, and a batch of timesteps is only used where the
+    host treats its rows by their own timestep."""
 
     def check(self, node, demo, positive, model=None):
         for together in (1, 8):
-            error = round_trip(node, demo, model or demo.model, "ddim_uniform", positive=positive, together=together)
+            error = round_trip(
+                node,
+                demo,
+                model or demo.model,
+                "ddim_uniform",
+                positive=positive,
+                together=together,
+            )
             assert error <= (EXACT if together == 1 else 1e-3)
 
     def two(self, demo, changed):
@@ -113,21 +164,29 @@ class TestConditioning:
     def test_area(self, node, demo):
         import nodes
 
-        area = nodes.ConditioningSetArea().append(demo.prompt(demo.caption), 128, 128, 0, 64, 1.0)[0]
+        area = nodes.ConditioningSetArea().append(demo.prompt(demo.caption), 128, 128, 0, 64, 1.0)[
+            0
+        ]
         self.check(node, demo, self.two(demo, area))
 
     @pytest.mark.parametrize("rows", [1, 2])
     def test_mask(self, node, demo, rows):
         import nodes
 
-        mask = nodes.ConditioningSetMask().append(demo.prompt(demo.caption), demo.mask.repeat(rows, 1, 1), "default", 1.0)[0]
+        mask = nodes.ConditioningSetMask().append(
+            demo.prompt(demo.caption), demo.mask.repeat(rows, 1, 1), "default", 1.0
+        )[0]
         self.check(node, demo, self.two(demo, mask))
 
     def test_timestep_range(self, node, demo):
         import nodes
 
-        early = nodes.ConditioningSetTimestepRange().set_range(demo.prompt(demo.caption), 0.0, 0.5)[0]
-        late = nodes.ConditioningSetTimestepRange().set_range(demo.prompt("a blue square on sand"), 0.5, 1.0)[0]
+        early = nodes.ConditioningSetTimestepRange().set_range(demo.prompt(demo.caption), 0.0, 0.5)[
+            0
+        ]
+        late = nodes.ConditioningSetTimestepRange().set_range(
+            demo.prompt("a blue square on sand"), 0.5, 1.0
+        )[0]
         self.check(node, demo, early + late)
 
     def test_lora(self, node, demo):
@@ -146,8 +205,12 @@ class TestConditioning:
 
 def test_edit_friendly_maps_have_the_papers_statistics(node, demo):
     prompts = demo.prompt(demo.caption), demo.prompt("")
-    samples = torch.cat([demo.vae.encode(node("DemoImage", "circle", "red", "grass", i)[0]) for i in range(8)])
-    (maps,) = node("EFDDPMInvert", demo.model, *prompts, {"samples": samples}, 0, 50, 1.0, "ddim_uniform", 0)
+    samples = torch.cat(
+        [demo.vae.encode(node("DemoImage", "circle", "red", "grass", i)[0]) for i in range(8)]
+    )
+    (maps,) = node(
+        "EFDDPMInvert", demo.model, *prompts, {"samples": samples}, 0, 50, 1.0, "ddim_uniform", 0
+    )
     sigma, sigma_next = torch.tensor(maps.sigmas[:-1]), torch.tensor(maps.sigmas[1:])
     high = sigma_next > 1
     ratio = (sigma_next / sigma) ** 2
@@ -167,11 +230,15 @@ def test_recorded_maps_are_white(node, demo):
     found = []
 
     def loop(run):
-        found.extend(record(run.denoise, sigmas[0] * noise[0], sigmas.tolist(), 1.0, False, noise[1:]))
+        found.extend(
+            record(run.denoise, sigmas[0] * noise[0], sigmas.tolist(), 1.0, False, noise[1:])
+        )
         return found[0][-1]
 
     image = host.run(guider, torch.zeros(8, 3, 32, 32), sigmas, loop)
-    (maps,) = node("EFDDPMInvert", demo.model, *prompts, {"samples": image}, 0, STEPS, 1.0, "ddim_uniform", 0)
+    (maps,) = node(
+        "EFDDPMInvert", demo.model, *prompts, {"samples": image}, 0, STEPS, 1.0, "ddim_uniform", 0
+    )
     recorded, friendly = found[1][:-1], maps.zs[:-1]
     assert (variance_per_step(recorded) - 1).abs().max() < 0.05
     assert neighbour_correlation(recorded).abs().max() < 0.05

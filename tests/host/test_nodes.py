@@ -12,7 +12,19 @@ def edit(node, demo):
 
     def run(latent, *, mask=None, seed=0, path="edit_friendly", target="a blue circle on grass"):
         source, empty = demo.prompt(demo.caption), demo.prompt("")
-        (maps,) = node("EFDDPMInvert", demo.model, source, empty, latent, seed, STEPS, 2.0, "ddim_uniform", 3, path=path)
+        (maps,) = node(
+            "EFDDPMInvert",
+            demo.model,
+            source,
+            empty,
+            latent,
+            seed,
+            STEPS,
+            2.0,
+            "ddim_uniform",
+            3,
+            path=path,
+        )
         (out,) = node("InvertedSampler", demo.model, demo.prompt(target), empty, maps, 4.0, 0, mask)
         return out["samples"]
 
@@ -27,7 +39,9 @@ def batch_of(demo, node, count):
 @pytest.mark.parametrize(("cfg", "rows"), [(1.0, 64), (3.5, 128)])
 def test_inversion_costs_one_evaluation_per_kept_step(node, demo, cfg, rows):
     evaluated = []
-    hook = demo.model.model.diffusion_model.register_forward_pre_hook(lambda _, args: evaluated.append(len(args[0])))
+    hook = demo.model.model.diffusion_model.register_forward_pre_hook(
+        lambda _, args: evaluated.append(len(args[0]))
+    )
     prompts = demo.prompt(demo.caption), demo.prompt("")
     node("EFDDPMInvert", demo.model, *prompts, demo.latent, 0, 100, cfg, "ddim_uniform", 36)
     hook.remove()
@@ -131,8 +145,12 @@ def test_out_of_memory_halves_the_batch(node, demo):
 def test_custom_nodes_equal_the_simple_ones(node, demo):
     from comfy.samplers import CFGGuider, calculate_sigmas
 
-    source, target, empty = (demo.prompt(text) for text in (demo.caption, "a blue circle on grass", ""))
-    (maps,) = node("EFDDPMInvert", demo.model, source, empty, demo.latent, 4, STEPS, 2.0, "ddim_uniform", 3)
+    source, target, empty = (
+        demo.prompt(text) for text in (demo.caption, "a blue circle on grass", "")
+    )
+    (maps,) = node(
+        "EFDDPMInvert", demo.model, source, empty, demo.latent, 4, STEPS, 2.0, "ddim_uniform", 3
+    )
     (simple,) = node("InvertedSampler", demo.model, target, empty, maps, 4.0, 0)
     guiders = []
     for positive, cfg in ((source, 2.0), (target, 4.0)):
@@ -142,12 +160,16 @@ def test_custom_nodes_equal_the_simple_ones(node, demo):
     sigmas = calculate_sigmas(demo.model.get_model_object("model_sampling"), "ddim_uniform", STEPS)
     (custom,) = node("EFDDPMInvertCustom", guiders[0], sigmas, demo.latent, 4, 3)
     assert custom.zs.equal(maps.zs)
-    assert node("InvertedSamplerCustom", guiders[1], custom, 0)[0]["samples"].equal(simple["samples"])
+    assert node("InvertedSamplerCustom", guiders[1], custom, 0)[0]["samples"].equal(
+        simple["samples"]
+    )
 
 
 def test_residual_0_is_the_authors_reconstruction(node, demo):
     prompts = demo.prompt(demo.caption), demo.prompt("")
-    (maps,) = node("EFDDPMInvert", demo.model, *prompts, demo.latent, 0, STEPS, 1.0, "ddim_uniform", 0)
+    (maps,) = node(
+        "EFDDPMInvert", demo.model, *prompts, demo.latent, 0, STEPS, 1.0, "ddim_uniform", 0
+    )
     (out,) = node("InvertedSampler", demo.model, *prompts, maps, 1.0, 0, residual=0.0)
     error = (out["samples"] - demo.latent["samples"]).abs().max()
     assert error == pytest.approx(maps.zs[-1].abs().max().item(), rel=1e-3)
@@ -155,7 +177,9 @@ def test_residual_0_is_the_authors_reconstruction(node, demo):
 
 
 def test_video_latents_return_exactly(node):
-    """A tiny model of the host's WAN family: flow, 16 channels, (batch, channels, frames, height, width)."""
+    """A tiny model of the host's WAN family: flow, 16 channels, (batch, channels, frames, height,
+    width).
+    """
     from comfy import latent_formats, model_base, model_patcher, supported_models
 
     config = supported_models.WAN21_T2V(

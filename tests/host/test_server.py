@@ -1,0 +1,156 @@
+"""Graphs through a real server's POST /prompt, as the browser sends them."""
+
+import json
+import shutil
+import time
+
+import in_host
+import pytest
+from PIL import Image
+
+
+@pytest.fixture
+def graph(server):
+    """A picture file inverted, edited and saved; other values by name, such as invert_steps=0."""
+    shutil.copy(in_host.ROOT / "demo" / "imprint_demo.png", server.input)
+
+    def make(**changes):
+        prompts = {"model": ["1", 0], "negative": ["4", 0]}
+        nodes = {
+            "model": ("1", "ImprintLoadDemoModel", {"prediction": "v"}),
+            "file": ("2", "LoadImage", {"image": "imprint_demo.png"}),
+            "source": ("3", "CLIPTextEncode", {"clip": ["1", 1], "text": "a red circle on grass"}),
+            "negative": ("4", "CLIPTextEncode", {"clip": ["1", 1], "text": ""}),
+            "target": ("5", "CLIPTextEncode", {"clip": ["1", 1], "text": "a blue circle on grass"}),
+            "encode": ("6", "VAEEncode", {"pixels": ["2", 0], "vae": ["1", 2]}),
+            "invert": (
+                "7",
+                "ImprintEFDDPMInvert",
+                {
+                    **prompts,
+                    "positive": ["3", 0],
+                    "latent_image": ["6", 0],
+                    "seed": 0,
+                    "steps": 10,
+                    "cfg": 1.0,
+                    "scheduler": "ddim_uniform",
+                    "skip_steps": 3,
+                    "eta": 1.0,
+                    "path": "edit_friendly",
+                    "batch_timesteps": 0,
+                },
+            ),
+            "sample": (
+                "8",
+                "ImprintInvertedSampler",
+                {
+                    **prompts,
+                    "positive": ["5", 0],
+                    "noise_maps": ["7", 0],
+                    "cfg": 2.0,
+                    "skip_steps": 0,
+                    "residual": 1.0,
+                },
+            ),
+            "decode": ("9", "VAEDecode", {"samples": ["8", 0], "vae": ["1", 2]}),
+            "save": ("10", "SaveImage", {"images": ["9", 0], "filename_prefix": "edit"}),
+        }
+        for change, value in changes.items():
+            node, _, name = change.partition("_")
+            nodes[node][2][name] = value
+        return {key: {"class_type": kind, "inputs": inputs} for key, kind, inputs in nodes.values()}
+
+    return make
+
+
+def saved(server, outputs):
+    item = outputs["10"]["images"][0]
+    return Image.open(server.output / item["subfolder"] / item["filename"]).convert("RGB")
+
+
+def test_edits_a_picture_file_and_again_identically(server, graph):
+    first = saved(server, server.run(graph()))
+    source = Image.open(in_host.ROOT / "demo" / "imprint_demo.png")
+    assert first.size == source.size
+    assert first.tobytes() != source.convert("RGB").tobytes()
+    server.post("/free", {"unload_models": True, "free_memory": True})
+    assert saved(server, server.run(graph())).tobytes() == first.tobytes()
+
+
+def test_second_edit_does_not_invert_again(server, graph):
+    server.run(graph(invert_seed=7))
+    entry = server.wait(server.submit(graph(invert_seed=7, target_text="a white circle on grass")))
+    cached = dict(entry["status"]["messages"])["execution_cached"]["nodes"]
+    assert "7" in cached
+    assert "8" not in cached
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"invert_skip_steps": 10}, "skip_steps is 10, but there are 10 steps: set it to 4"),
+        ({"invert_eta": 0.0}, "use DDIM Invert"),
+        ({"invert_steps": 0}, "node 7 .* smaller than min"),
+        ({"sample_skip_steps": 7}, "the noise maps hold 7 steps: set it to 0"),
+        ({"sample_noise_maps": ["6", 0]}, "node 8 .*LATENT.*NOISE_MAPS"),
+    ],
+)
+def test_wrong_values_and_wires_are_named(server, graph, changes, message):
+    with pytest.raises(RuntimeError, match=message):
+        server.run(graph(**changes))
+
+
+def test_interrupt_ends_an_inversion_and_the_next_prompt_works(server, graph):
+    before = saved(server, server.run(graph(invert_seed=1)))
+    long = server.submit(graph(invert_seed=2, invert_steps=1000, invert_skip_steps=0))
+    while not server.get("/queue")["queue_running"]:
+        time.sleep(0.02)
+    time.sleep(1)  # into the inversion
+    server.post("/interrupt")
+    entry = server.wait(long)
+    assert entry["status"]["status_str"] == "error"
+    assert entry["status"]["messages"][-1][0] == "execution_interrupted"
+    server.post("/free", {"unload_models": True, "free_memory": True})
+    assert saved(server, server.run(graph(invert_seed=1))).tobytes() == before.tobytes()
+
+
+def test_reconstruction_is_exact_on_the_server(server, graph):
+    prompt = graph(sample_positive=["3", 0], sample_cfg=1.0)
+    prompt["11"] = {"class_type": "VAEDecode", "inputs": {"samples": ["6", 0], "vae": ["1", 2]}}
+    prompt["12"] = {
+        "class_type": "ImprintReconstructionCheck",
+        "inputs": {"reference": ["11", 0], "image": ["9", 0]},
+    }
+    report = server.run(prompt)["12"]["text"][0]
+    assert "(exact)" in report
+    assert float(report.split()[1]) >= 100
+
+
+def test_every_example_runs_or_fits_the_servers_node_table(server, tools_server, examples):
+    """Where a checkpoint must be downloaded, the conversion checks nodes, inputs and links; the
+    server then names nothing but the missing file."""
+    assert len(examples) >= 4
+    for path in examples:
+        prompt = tools_server.to_prompt(server, json.loads(path.read_text()))
+        if path.name.startswith("demo_"):
+            outputs = tools_server.run_workflow(server, path)
+            assert any(
+                "(exact)" in line for output in outputs.values() for line in output.get("text", [])
+            )
+        else:
+            with pytest.raises(RuntimeError, match=r"not in") as refusal:
+                server.run(prompt)
+            assert "ckpt_name" in str(refusal.value)
+            assert "Required input is missing" not in str(refusal.value)
+
+
+def test_every_example_has_a_thumbnail(examples):
+    for path in examples:
+        assert path.with_suffix(".jpg").exists()
+
+
+def test_importing_the_pack_is_no_error(server):
+    log = server.log.read_text()
+    assert "IMPORT FAILED" not in log
+    assert "comfy_entrypoint" not in log
+    assert set(server.get("/object_info")) >= {"ImprintEFDDPMInvert", "ImprintDemoImage"}

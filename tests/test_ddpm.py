@@ -202,14 +202,19 @@ class TestMask:
         assert (edited - maps.xs[-1])[..., :3].abs().max() > 0.1
 
     def test_grey_does_not_compound_over_steps(self):
-        # With a denoiser that ignores x, the edit's departure at the last step is its own, times
-        # the mask.
+        # The target departs from the source in its first step alone: a mask of 0.5 must halve the
+        # departure once, however many steps carry it on.
+        sigmas = FALLING[:6]
+        top = torch.tensor(sigmas[0], dtype=torch.float64)
+
         def black(x, sigma):
             return torch.zeros_like(x)
 
-        def grey(x, sigma):
-            return torch.full_like(x, 0.8)
+        def departing(x, sigma):
+            return torch.full_like(x, 0.8) if sigma[0] == top else black(x, sigma)
 
-        maps = invert(black, self.x_0, FALLING)
-        edited = replay(grey, maps, mask=torch.full_like(self.x_0, 0.5))
-        assert (edited - maps.xs[-1] - 0.4).abs().max() < 1e-9
+        maps = invert(black, self.x_0, sigmas, eta=0.3)
+        white = replay(departing, maps) - maps.xs[-1]
+        grey = replay(departing, maps, mask=torch.full_like(self.x_0, 0.5)) - maps.xs[-1]
+        assert white.abs().min() > 1e-3
+        assert (grey - 0.5 * white).abs().max() < 1e-9

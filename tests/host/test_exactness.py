@@ -198,7 +198,7 @@ class TestConditioning:
     def test_model_patch_that_reads_the_timestep(self, node, demo):
         model = demo.model.clone()
         model.set_model_sampler_post_cfg_function(
-            lambda args: args["denoised"] * (1 + 0.1 * (args["sigma"][0] > 2).float())
+            lambda args: args["denoised"] * (1 + 0.1 * (args["sigma"][0] > 0.2).float())
         )
         self.check(node, demo, demo.prompt(demo.caption), model)
 

@@ -77,8 +77,8 @@ def test_inputs_are_left_alone(edit, demo):
 def test_item_alone_equals_the_item_in_a_batch(edit, node, demo):
     batch = batch_of(demo, node, 3)["samples"]
     together = edit({"samples": batch})
-    alone = edit({"samples": batch[2:], "batch_index": [2]})
-    assert (together[2:] - alone).abs().max() < 1e-4  # a batch sums in another order
+    alone = edit({"samples": batch[1:2], "batch_index": [1]})
+    assert (together[1:2] - alone).abs().max() < 1e-4  # a batch sums in another order
 
 
 def test_mask_keeps_the_outside_exactly(edit, demo):

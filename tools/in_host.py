@@ -34,6 +34,8 @@ def load_host() -> None:
 
     sys.argv = arguments
     args.cpu = not os.environ.get("IMPRINT_GPU")
+    # The host's nodes.py puts comfy/ first on the path, where utils.py would hide this package.
+    importlib.import_module("utils.install_util")
 
 
 if __name__ == "__main__":

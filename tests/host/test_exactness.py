@@ -147,16 +147,15 @@ class TestConditioning:
     host treats its rows by their own timestep."""
 
     def check(self, node, demo, positive, model=None):
-        for together in (1, 8):
-            error = round_trip(
-                node,
-                demo,
-                model or demo.model,
-                "ddim_uniform",
-                positive=positive,
-                together=together,
-            )
-            assert error <= (EXACT if together == 1 else 1e-3)
+        model, scheduler = model or demo.model, "ddim_uniform"
+        assert round_trip(node, demo, model, scheduler, positive=positive) <= EXACT
+        # Maps, not round trips: two prompts that contradict each other amplify rounding.
+        single, batched = (
+            node("EFDDPMInvert", model, positive, demo.prompt(""), demo.latent, 0, STEPS, 3.5,
+                 scheduler, 0, batch_timesteps=together)[0].zs
+            for together in (1, 8)
+        )  # fmt: skip
+        assert (batched - single).abs().max() <= 1e-3
 
     def two(self, demo, changed):
         return changed + demo.prompt("a blue square on sand")

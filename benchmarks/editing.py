@@ -24,8 +24,8 @@ from ..nodes.sample import InvertedSampler
 from .report import print_table, write_results, write_sheet
 
 STEPS = 50
-SKIPS = (6, 12, 18, 24, 30)
-CFGS = (1.0, 1.5, 2.0, 3.0, 5.0, 7.5)
+SKIPS = (6, 12, 18, 24)
+CFGS = (1.0, 1.5, 2.0, 3.0, 5.0)
 RATES = (0.5, 0.7, 0.9)
 RESAMPLES = 2000
 SHOWN = (18, 2.0)  # skip and cfg of the sheet, which are also the demo's

@@ -1,7 +1,7 @@
 """The mathematics of inversion on tensors; knows no host, draws no noise, chooses no device."""
 
 from .ddpm import edit_friendly_path, extract, native_path, record, replay
-from .noise_maps import NoiseMaps, check_noise_maps, recover_denoised
+from .noise_maps import NoiseMaps, check_noise_maps
 from .schedule import (
     Denoise,
     OnStep,
@@ -12,7 +12,7 @@ from .schedule import (
     plan_step,
     plan_steps,
 )
-from .statistics import neighbour_correlation, variance_per_step
+from .statistics import neighbour_correlation, recover_denoised, variance_per_step
 
 __all__ = [
     "Denoise",

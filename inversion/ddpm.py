@@ -80,18 +80,18 @@ def extract(
 
     After each map the next latent is replaced by the one that the map reproduces (the paper's
     correction), so one step at a time the replay is exact to the last bit. `together` steps share a
-    model call; the model then saw latents from before the correction, which costs about 1e-5 per
-    step.
+    model call, which rounds in another way and saw latents from before the correction; guidance
+    amplifies that difference along the replay.
     """
     xs, zs = path.clone(), torch.empty_like(path[1:])
     steps = plan_steps(sigmas, eta, flow)
+    # Before the loop: a copy to the device inside would wait for the device.
+    levels = torch.tensor(sigmas[:-1], dtype=torch.float64).to(path)
     for first in range(0, len(steps), together):
         part = range(first, min(first + together, len(steps)))
         x = xs[part.start : part.stop]
-        levels = torch.tensor(
-            sigmas[part.start : part.stop], dtype=torch.float64
-        ).repeat_interleave(x.shape[1])
-        denoised = denoise(x.flatten(0, 1), levels.to(x)).reshape(x.shape)
+        sigma = levels[part.start : part.stop].repeat_interleave(x.shape[1])
+        denoised = denoise(x.flatten(0, 1), sigma).reshape(x.shape)
         for i, d in zip(part, denoised, strict=True):
             mean = steps[i].mean(xs[i], d)
             zs[i] = (xs[i + 1] - mean) / steps[i].scale

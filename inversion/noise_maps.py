@@ -42,6 +42,13 @@ class NoiseMaps(NamedTuple):
 def check_noise_maps(maps: NoiseMaps) -> None:
     """ValueError unless schedule and shapes agree and every value is finite."""
     check_sigmas(maps.sigmas, maps.flow)
+    if not 0 <= maps.eta <= 1:
+        raise ValueError(f"The noise maps' eta is {maps.eta:g}, not in 0 to 1: invert again.")
+    for values in (maps.xs, maps.zs):
+        if not values.is_floating_point() or not values.numel():
+            raise ValueError(
+                f"The noise maps hold {values.numel()} values of {values.dtype}: invert again."
+            )
     steps = len(maps.sigmas) - 1
     if (
         maps.xs.ndim < 4
@@ -59,18 +66,3 @@ def check_noise_maps(maps: NoiseMaps) -> None:
                 f"The noise {name} are not finite at step {int(torch.argmin(finite.int()))}: "
                 "invert with a float32 model, or with a lower cfg."
             )
-
-
-def recover_denoised(maps: NoiseMaps) -> Tensor:
-    """The model's x_0 at each step (steps, batch, channels, *spatial), solved from the invariant.
-
-    Accurate to 1e-4 at 100 steps: where two levels are close, the steps themselves are small
-    differences.
-    """
-    return torch.stack(
-        [
-            (maps.xs[i + 1] - step.scale * maps.zs[i] - step.carry * maps.xs[i])
-            / (step.alpha_next - step.carry * step.alpha)
-            for i, step in enumerate(maps.steps)
-        ]
-    )

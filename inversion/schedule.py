@@ -79,7 +79,12 @@ def check_sigmas(sigmas: Sequence[float], flow: bool) -> None:
             f"The schedule holds {len(sigmas)} sigmas and so no step: set steps to 1 or more."
         )
     for i, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
-        if not math.inf > sigma > sigma_next >= 0:
+        if not math.isfinite(sigma) or not math.isfinite(sigma_next):
+            raise ValueError(
+                f"Step {i} goes from sigma {sigma} to {sigma_next}: use another scheduler or more "
+                "steps."
+            )
+        if not sigma > sigma_next >= 0:
             raise ValueError(
                 f"Inversion needs falling sigmas, but step {i} goes from {sigma:.4g} to "
                 f"{sigma_next:.4g}: connect the schedule itself, not a flipped copy, or set fewer "
@@ -87,7 +92,7 @@ def check_sigmas(sigmas: Sequence[float], flow: bool) -> None:
             )
     if flow and sigmas[0] > 1:
         raise ValueError(
-            f"A flow model's sigmas end at 1, but the schedule starts at {sigmas[0]:.4g}: use a "
+            f"A flow model's sigmas end at 1, but the schedule starts at {sigmas[0]:.8g}: use a "
             "scheduler of this model."
         )
 

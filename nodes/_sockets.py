@@ -89,6 +89,7 @@ def path_inputs() -> list:
             min=0.0,
             max=1.0,
             step=0.01,
+            optional=True,
             advanced=True,
             tooltip="Share of DDPM noise in each step. 1 is the paper's; lower puts less of the "
             "image into the maps.",
@@ -97,6 +98,7 @@ def path_inputs() -> list:
             "path",
             options=["edit_friendly", "native"],
             default="edit_friendly",
+            optional=True,
             advanced=True,
             tooltip="edit_friendly noises the image independently for each step, so that edits "
             "keep its structure. native is the sampler's own path, the paper's baseline: it "
@@ -104,13 +106,15 @@ def path_inputs() -> list:
         ),
         io.Int.Input(
             "batch_timesteps",
-            default=0,
+            default=1,
             min=0,
             max=MAX_STEPS,
+            optional=True,
             advanced=True,
-            tooltip="Timesteps evaluated in one model call. 0 fills the free GPU memory (1 on a "
-            "CPU); 1 is exact, more is faster and exact up to rounding. Prompts with time "
-            "ranges and patched models always run one at a time.",
+            tooltip="Timesteps evaluated in one model call. 1 reconstructs exactly. More is "
+            "faster, 0 fills the free memory; the rounding then differs, which high cfg and "
+            "half precision amplify. Prompts with time ranges and patched models always run one "
+            "at a time.",
         ),
     ]
 
@@ -138,6 +142,7 @@ def replay_settings() -> list:
             min=0.0,
             max=1.0,
             step=0.05,
+            optional=True,
             advanced=True,
             tooltip="Strength of the stored residuals of steps without noise. 1 reconstructs "
             "exactly; 0 leaves out the last map of an EF-DDPM inversion as the authors' code "

@@ -60,7 +60,8 @@ class ReconstructionCheck(io.ComfyNode):
 
 
 def _size(image: torch.Tensor) -> str:
-    return f"{image.shape[0]} x {image.shape[2]} x {image.shape[1]} pixels"
+    batch, height, width, channels = image.shape
+    return f"{batch} x {width} x {height} pixels of {channels} channels"
 
 
 def compare(reference: torch.Tensor, image: torch.Tensor) -> tuple[float, str, torch.Tensor]:
@@ -68,6 +69,8 @@ def compare(reference: torch.Tensor, image: torch.Tensor) -> tuple[float, str, t
     until it shows.
     """
     difference = (reference - image).abs()
+    if not difference.numel():
+        raise ValueError("The images are empty: connect at least one image each.")
     if not difference.isfinite().all():
         raise ValueError(
             "The images hold NaN or infinite values: check the VAE (a float32 VAE helps)."

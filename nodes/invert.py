@@ -12,6 +12,7 @@ from ..inversion import (
     extract,
     native_path,
 )
+from . import _checks as checks
 from . import _host as host
 from ._sockets import (
     CATEGORY,
@@ -75,7 +76,7 @@ class EFDDPMInvert(io.ComfyNode):
         skip_steps,
         eta=1.0,
         path="edit_friendly",
-        batch_timesteps=0,
+        batch_timesteps=1,
     ) -> io.NodeOutput:
         guider = host.cfg_guider(model, positive, negative, cfg)
         sigmas = host.schedule(model, scheduler, steps)
@@ -126,7 +127,7 @@ class EFDDPMInvertCustom(io.ComfyNode):
         skip_steps,
         eta=1.0,
         path="edit_friendly",
-        batch_timesteps=0,
+        batch_timesteps=1,
     ) -> io.NodeOutput:
         return io.NodeOutput(
             invert(
@@ -138,7 +139,7 @@ class EFDDPMInvertCustom(io.ComfyNode):
 def invert(guider, sigmas, latent_image, seed, skip, eta, path, together, scheduler) -> NoiseMaps:
     """The bundle of an image; the first `skip` steps of the schedule are never evaluated."""
     patcher = guider.model_patcher
-    flow = host.is_flow(patcher)
+    flow = checks.is_flow(patcher)
     levels = tuple(sigmas.tolist())
     check_sigmas(levels, flow)
     check_eta(eta)
@@ -153,25 +154,23 @@ def invert(guider, sigmas, latent_image, seed, skip, eta, path, together, schedu
             f"The schedule ends at sigma {levels[-1]:.3g}, not at 0: the sampler will return a "
             "noisy latent."
         )
-    samples = host.image_latent(patcher, latent_image)
-    # Noise is drawn for the skipped steps too: with the same seed, more skipping cuts the same path
-    # shorter.
-    noise = host.step_noise(latent_image, samples, len(levels) - 1, seed)[skip:]
-    levels = levels[skip:]
+    samples = checks.image_latent(patcher, latent_image)
+    noise = host.step_noise(latent_image, samples, len(levels) - 1, seed)
     found = {}
 
     def loop(run: host.Run):
-        n = noise.to(run.x_0)
+        # The path has the skipped steps too: with the same seed, more skipping cuts it shorter.
         if path == "native":
-            xs = native_path(run.x_0, levels, eta, flow, n)
+            xs = native_path(run.x_0, levels, eta, flow, noise.to(run.x_0))
         else:
-            xs = edit_friendly_path(run.x_0, levels, flow, n)
-        xs, zs = extract(run.denoise, xs, levels, eta, flow, run.together, run.on_step)
+            xs = edit_friendly_path(run.x_0, levels, flow, noise.to(run.x_0))
+        kept = levels[skip:]
+        xs, zs = extract(run.denoise, xs[skip:], kept, eta, flow, run.together, run.on_step)
         found.update(xs=xs.cpu(), zs=zs.cpu())
         return run.x_0
 
     host.run(guider, samples, sigmas[skip:], loop, together)
     info = host.describe(guider, method=f"EF-DDPM, {path} path", scheduler=scheduler, seed=seed)
-    maps = NoiseMaps(**found, sigmas=levels, eta=eta, flow=flow, skipped=skip, info=info)
+    maps = NoiseMaps(**found, sigmas=levels[skip:], eta=eta, flow=flow, skipped=skip, info=info)
     check_noise_maps(maps)
     return maps

@@ -6,6 +6,7 @@ import torch
 from comfy_api.latest import io
 
 from ..inversion import replay
+from . import _checks as checks
 from . import _host as host
 from ._sockets import CATEGORY, NoiseMapsType, cfg_input, model_inputs, replay_settings
 
@@ -80,7 +81,7 @@ def _noise_maps_input():
 def sample(guider, maps, skip, mask, residual) -> dict:
     """The LATENT that these noise maps give under this guider."""
     patcher = guider.model_patcher
-    host.check_bundle(patcher, maps)
+    checks.check_bundle(patcher, maps)
     if not 0 <= skip < len(maps.zs):
         raise ValueError(
             f"skip_steps is {skip}, but the noise maps hold {len(maps.zs)} steps: set it to 0, "
@@ -95,8 +96,14 @@ def sample(guider, maps, skip, mask, residual) -> dict:
 
     def loop(run: host.Run):
         moved = maps._replace(xs=maps.xs.to(run.x_0), zs=maps.zs.to(run.x_0))
-        fitted = None if mask is None else host.fit_mask(mask, run.x_0.shape).to(run.x_0)
+        fitted = None if mask is None else checks.fit_mask(mask, run.x_0.shape).to(run.x_0)
         return replay(run.denoise, moved, skip, residual, fitted, run.on_step)
 
     picture = patcher.model.process_latent_out(maps.xs[-1])
-    return {"samples": host.run(guider, picture, torch.tensor(maps.sigmas[skip:]), loop)}
+    samples = host.run(guider, picture, torch.tensor(maps.sigmas[skip:]), loop)
+    if not samples.isfinite().all():
+        raise ValueError(
+            "The model returned NaN or infinite values under these prompts: use a float32 model, "
+            "or a lower cfg."
+        )
+    return {"samples": samples}

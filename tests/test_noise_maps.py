@@ -32,6 +32,17 @@ def test_sound_bundle_passes():
     check_noise_maps(bundle())
 
 
+@pytest.mark.parametrize("eta", [-1.0, 2.0, float("nan")])
+def test_eta_outside_its_range_is_named(eta):
+    with pytest.raises(ValueError, match=r"eta is (-1|2|nan), not in 0 to 1: invert again"):
+        check_noise_maps(bundle(eta=eta))
+
+
+def test_maps_that_are_no_numbers_of_latents_are_named():
+    with pytest.raises(ValueError, match=r"values of torch.int64: invert again"):
+        check_noise_maps(bundle(zs=bundle().zs.long()))
+
+
 def test_maps_of_another_size_are_named():
     with pytest.raises(
         ValueError, match=r"latents \(13, 2, 4, 6, 5\) and maps \(12, 2, 4, 6, 6\) for 12 steps"

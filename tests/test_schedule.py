@@ -43,8 +43,8 @@ def test_eta_0_has_no_noise():
         ([0.0, 1.0, 2.0], "step 0 goes from 0 to 1: connect the schedule itself, not a flipped"),
         ([3.0, 2.0, 2.0, 1.0], "step 1 goes from 2 to 2"),
         ([3.0, -1.0], "step 0 goes from 3 to -1"),
-        ([float("nan"), 1.0], "step 0 goes from nan to 1"),
-        ([float("inf"), 1.0], "step 0 goes from inf to 1"),
+        ([float("nan"), 1.0], "Step 0 goes from sigma nan to 1.0: use another scheduler"),
+        ([float("inf"), 1.0], "Step 0 goes from sigma inf to 1.0: use another scheduler"),
     ],
 )
 def test_wrong_schedules_are_named(sigmas, message):

@@ -70,9 +70,9 @@ def _existing(comfyui: Path, dev: bool) -> Host:
     own = [comfyui / name / "bin" / "python" for name in (".venv", "venv")]
     chosen = next((str(path) for path in own if path.exists()), sys.executable)
     chosen = os.environ.get("COMFYUI_PYTHON") or chosen
-    modules = "torch, matplotlib" + (", pytest, ruff, pyright" if dev else "")
+    modules = "torch" + (", pytest, ruff, pyright" if dev else "")
     if subprocess.run([chosen, "-c", f"import {modules}"], capture_output=True).returncode:
-        wanted = " ".join(["matplotlib", *(map(shlex.quote, _dev_group()) if dev else [])])
+        wanted = " ".join(["torch", *(map(shlex.quote, _dev_group()) if dev else [])])
         raise RuntimeError(
             f"{chosen} cannot import {modules}. Set COMFYUI_PYTHON to the Python of that ComfyUI "
             f"and install into it: {wanted}."

@@ -44,7 +44,7 @@ def edit_graph(
             "scheduler": "ddim_uniform",
             "eta": 1.0,
             "path": "edit_friendly",
-            "batch_timesteps": 0,
+            "batch_timesteps": 1,
         },
     )
     replay = {"noise_maps": ("invert", 0), "skip_steps": 0, "residual": 1.0}
@@ -64,6 +64,7 @@ def edit_graph(
         {"reference": ("reference", 0), "image": ("reconstruction", 0)},
         height=330,
     )
+    graph["report"] = Node(5, "PreviewAny", {"source": ("check", 1)}, "How exact is it?", 110)
     row = [("reference", 0), ("reconstruction", 0)]
     for i, words in enumerate(edits):
         graph[f"target{i}"] = text(2, "Target prompt: what it shall show", clip, words)

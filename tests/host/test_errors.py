@@ -54,8 +54,8 @@ def invert_sigmas(node, demo, prompts):
 
 @pytest.fixture
 def sample(node, demo, prompts):
-    def run(maps, *, model=None, skip=0):
-        return node("InvertedSampler", model or demo.model, *prompts, maps, 1.0, skip)
+    def run(maps, *, model=None, skip=0, mask=None):
+        return node("InvertedSampler", model or demo.model, *prompts, maps, 1.0, skip, mask)
 
     return run
 
@@ -223,6 +223,31 @@ def test_model_that_answers_nan(invert, demo):
 
 def test_images_of_two_sizes(node):
     with pytest.raises(
-        ValueError, match="reference is 1 x 40 x 32 pixels and image is 2 x 32 x 32 pixels"
+        ValueError, match="reference is 1 x 40 x 32 pixels of 3 channels and image is 2"
     ):
         node("ReconstructionCheck", torch.zeros(1, 32, 40, 3), torch.zeros(2, 32, 32, 3))
+
+
+@pytest.mark.parametrize("indices", [[0], [0, 1, 2], []])
+def test_batch_index_of_another_batch(invert, indices):
+    latent = {"samples": torch.ones(2, 3, 32, 32), "batch_index": indices}
+    with pytest.raises(ValueError, match=rf"names {len(indices)} images, but it holds 2"):
+        invert(latent=latent)
+
+
+def test_sampler_whose_model_answers_nan(sample, maps, demo):
+    model = demo.model.clone()
+    model.set_model_sampler_post_cfg_function(lambda args: args["denoised"] * float("nan"))
+    with pytest.raises(ValueError, match="returned NaN or infinite values under these prompts"):
+        sample(maps, model=model)
+
+
+@pytest.mark.parametrize("mask", [torch.full((1, 32, 32), float("nan")), torch.zeros(0, 32, 32)])
+def test_mask_that_is_no_mask(sample, maps, mask):
+    with pytest.raises(ValueError, match=r"The mask \(shape .* is empty or holds NaN"):
+        sample(maps, mask=mask)
+
+
+def test_images_of_no_elements(node):
+    with pytest.raises(ValueError, match="The images are empty"):
+        node("ReconstructionCheck", torch.zeros(0, 32, 32, 3), torch.zeros(0, 32, 32, 3))

@@ -4,10 +4,26 @@ import importlib
 
 import pytest
 import torch
-from imprint_pack.inversion import neighbour_correlation, record, variance_per_step
+from imprint_pack.inversion import (
+    neighbour_correlation,
+    plan_step,
+    record,
+    variance_per_step,
+)
 
 STEPS = 20
 EXACT = 1e-5
+SCHEDULERS = (
+    "simple",
+    "sgm_uniform",
+    "karras",
+    "exponential",
+    "ddim_uniform",
+    "beta",
+    "normal",
+    "linear_quadratic",
+    "kl_optimal",
+)
 
 
 def random_model(prediction):
@@ -90,7 +106,7 @@ def test_batched_timesteps_return_the_latent_up_to_rounding(node, demo, trained)
     assert round_trip(node, demo, *trained, together=8) <= 1e-3
 
 
-@pytest.mark.parametrize("scheduler", ["simple", "normal", "karras", "sgm_uniform"])
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
 def test_every_scheduler_returns_the_latent(node, demo, scheduler):
     assert round_trip(node, demo, demo.model, scheduler) <= EXACT
 
@@ -116,7 +132,8 @@ def test_reconstruction_check_calls_it_exact(node, demo):
     assert difference.shape == reference.shape
 
 
-def test_skipping_in_the_inversion_equals_skipping_in_the_sampler(node, demo):
+@pytest.mark.parametrize("path", ["edit_friendly", "native"])
+def test_skipping_in_the_inversion_equals_skipping_in_the_sampler(node, demo, path):
     source, target, empty = (
         demo.prompt(text) for text in (demo.caption, "a blue circle on grass", "")
     )
@@ -133,6 +150,7 @@ def test_skipping_in_the_inversion_equals_skipping_in_the_sampler(node, demo):
             2.0,
             "ddim_uniform",
             invert_skip,
+            path=path,
         )
         return node("InvertedSampler", demo.model, target, empty, maps, 4.0, sample_skip)[0][
             "samples"
@@ -200,6 +218,128 @@ class TestConditioning:
             lambda args: args["denoised"] * (1 + 0.1 * (args["sigma"][0] > 0.2).float())
         )
         self.check(node, demo, demo.prompt(demo.caption), model)
+
+    def test_lora_hook(self, node, demo):
+        from comfy import hooks
+
+        hook = hooks.WeightHook(strength_model=1.0)
+        key = "diffusion_model.input_blocks.0.0.weight"
+        hook.weights = {key: ("diff", (torch.full((32, 12, 3, 3), 0.01),))}
+        group = hooks.HookGroup()
+        group.add(hook)
+        positive = hooks.set_hooks_for_conditioning(demo.prompt(demo.caption), group)
+        self.check(node, demo, positive)
+
+    def test_control(self, node, demo):
+        from comfy.controlnet import ControlBase
+
+        class Push(ControlBase):
+            """Adds a constant to the middle block in the first half of the schedule."""
+
+            def get_control(self, x_noisy, t, cond, batched_number, transformer_options):
+                if t[0] < self.timestep_range[1]:
+                    return None
+                return {"input": [], "middle": [torch.full((len(x_noisy), 128, 4, 4), 5.0)]}
+
+            def copy(self):
+                copied = Push()
+                self.copy_to(copied)
+                return copied
+
+            def get_models(self):
+                return []
+
+        control = Push()
+        control.timestep_percent_range = (0.0, 0.5)
+        positive = [[c, {**d, "control": control}] for c, d in demo.prompt(demo.caption)]
+        plain = node(
+            "EFDDPMInvert", demo.model, demo.prompt(demo.caption), demo.prompt(""), demo.latent, 0,
+            STEPS, 3.5, "ddim_uniform", 0,
+        )[0]  # fmt: skip
+        self.check(node, demo, positive)
+        controlled = node(
+            "EFDDPMInvert", demo.model, positive, demo.prompt(""), demo.latent, 0,
+            STEPS, 3.5, "ddim_uniform", 0,
+        )[0]  # fmt: skip
+        assert (controlled.zs - plain.zs).abs().max() > 0.01
+
+    def test_more_rows_than_images(self, node, demo):
+        rows = [demo.prompt(text)[0][0] for text in (demo.caption, "a blue square on sand")]
+        self.check(node, demo, [[torch.cat(rows), {}]])
+
+
+def guiders(demo):
+    from comfy.samplers import CFGGuider
+    from comfy_extras.nodes_custom_sampler import BasicGuider, DualCFGGuider
+    from comfy_extras.nodes_perpneg import PerpNegGuider
+
+    source, other, empty = (demo.prompt(t) for t in (demo.caption, "a blue square on sand", ""))
+    guider = CFGGuider(demo.model)
+    guider.set_conds(source, empty)
+    guider.set_cfg(3.0)
+    return {
+        "CFGGuider": guider,
+        "BasicGuider": BasicGuider.execute(demo.model, source).result[0],
+        "DualCFGGuider": DualCFGGuider.execute(
+            demo.model, source, other, empty, 2.0, 3.0, "regular"
+        ).result[0],
+        "PerpNegGuider": PerpNegGuider.execute(demo.model, source, other, empty, 3.0, 1.0).result[
+            0
+        ],
+    }
+
+
+@pytest.mark.parametrize("name", ["CFGGuider", "BasicGuider", "DualCFGGuider", "PerpNegGuider"])
+@pytest.mark.parametrize("together", [1, 8])
+def test_every_guider_returns_the_latent(node, demo, name, together):
+    from comfy.samplers import calculate_sigmas
+
+    guider = guiders(demo)[name]
+    sigmas = calculate_sigmas(demo.model.get_model_object("model_sampling"), "ddim_uniform", STEPS)
+    (maps,) = node(
+        "EFDDPMInvertCustom", guider, sigmas, demo.latent, 0, 0, batch_timesteps=together
+    )
+    (out,) = node("InvertedSamplerCustom", guider, maps, 0)
+    error = (out["samples"] - demo.latent["samples"]).abs().max()
+    assert error <= (EXACT if together == 1 else 1e-3)
+
+
+@pytest.mark.parametrize("prediction", ["v", "flow"])
+def test_first_part_of_a_schedule_leaves_what_a_stock_sampler_continues_from(
+    node, demo, prediction
+):
+    from comfy import sample, samplers
+
+    model = node("LoadDemoModel", prediction)[0]
+    prompts = demo.prompt(demo.caption), demo.prompt("")
+    sampling = model.get_model_object("model_sampling")
+    sigmas = samplers.calculate_sigmas(sampling, "simple", STEPS)
+    guider = samplers.CFGGuider(model)
+    guider.set_conds(*prompts)
+    (whole,) = node("EFDDPMInvertCustom", guider, sigmas, demo.latent, 0, 0)
+    (part,) = node("EFDDPMInvertCustom", guider, sigmas[:13], demo.latent, 0, 0)
+    (noisy,) = node("InvertedSamplerCustom", guider, part, 0)
+    # A stock sampler starts from noise_scaling(sigma, no noise, latent): it must be our latent.
+    nothing = torch.zeros_like(noisy["samples"])
+    start = sampling.noise_scaling(sigmas[12], nothing, noisy["samples"])
+    assert (start - part.xs[-1]).abs().max() <= 1e-5
+    assert whole.xs.shape[0] == STEPS + 1
+    euler = samplers.sampler_object("euler")
+    continued = sample.sample_custom(
+        model, nothing, 1.0, euler, sigmas[12:], *prompts, noisy["samples"], disable_pbar=True
+    )
+    assert (continued - demo.latent["samples"]).abs().mean() < 0.2
+
+
+@pytest.mark.parametrize("eta", [0.3, 1.0])
+@pytest.mark.parametrize(("sigma", "sigma_next"), [(14.6, 9.0), (1.3, 1.2), (0.03, 0.001)])
+def test_step_at_alpha_1_is_the_hosts_ancestral_step(eta, sigma, sigma_next):
+    from comfy.k_diffusion.sampling import get_ancestral_step
+
+    down, up = get_ancestral_step(sigma, sigma_next, eta)
+    step = plan_step(sigma, sigma_next, eta, flow=False)
+    assert step.direction == pytest.approx(down, rel=1e-12)
+    assert step.std == pytest.approx(up, rel=1e-12)
 
 
 def test_edit_friendly_maps_have_the_papers_statistics(node, demo):

@@ -125,10 +125,11 @@ def test_another_cfg_is_said_in_one_line(edit, demo, caplog):
 
 def test_out_of_memory_halves_the_batch(node, demo):
     """The network refuses more than 10 rows, as a full GPU would."""
-    largest = []
+    largest, refused = [], []
 
     def refuse(_, args):
         if len(args[0]) > 10:
+            refused.append(len(args[0]))
             raise torch.OutOfMemoryError("no memory for this batch")
         largest.append(len(args[0]))
 
@@ -138,8 +139,46 @@ def test_out_of_memory_halves_the_batch(node, demo):
     (halved,) = node("EFDDPMInvert", *arguments, batch_timesteps=STEPS)
     hook.remove()
     (single,) = node("EFDDPMInvert", *arguments, batch_timesteps=1)
-    assert max(largest) > 2
+    assert max(largest) == 10
+    assert refused == [20]  # the size that fits is remembered
     assert (halved.zs - single.zs).abs().max() < 1e-2  # up to rounding, at maps of size 10
+
+
+def test_interrupt_stops_within_one_evaluation_and_leaves_the_model_as_it_was(node, demo):
+    import comfy.model_management as mm
+    from comfy import sample
+
+    prompts = demo.prompt(demo.caption), demo.prompt("")
+
+    def stock():
+        latent = torch.zeros(1, 3, 32, 32)
+        noise = sample.prepare_noise(latent, 0)
+        return sample.sample(
+            demo.model,
+            noise,
+            5,
+            3.0,
+            "euler",
+            "normal",
+            *prompts,
+            latent,
+            disable_pbar=True,
+            seed=0,
+        )
+
+    before, evaluations = stock(), []
+
+    def interrupt(_, args):
+        evaluations.append(len(args[0]))
+        if len(evaluations) == 7:
+            mm.interrupt_current_processing(True)
+
+    hook = demo.model.model.diffusion_model.register_forward_pre_hook(interrupt)
+    with pytest.raises(mm.InterruptProcessingException):
+        node("EFDDPMInvert", demo.model, *prompts, demo.latent, 0, 50, 1.0, "ddim_uniform", 0)
+    hook.remove()
+    assert len(evaluations) == 7
+    assert stock().equal(before)
 
 
 def test_custom_nodes_equal_the_simple_ones(node, demo):

@@ -3,7 +3,8 @@
 The loss is the squared error of the host's own `denoised`, weighted so that it is the plain squared
 error of what the network predicts: 1 / sigma^2 for eps and flow, (1 + sigma^2) / sigma^2 for v.
 Every batch is drawn from a generator seeded by its number, so a resumed run sees the batches that
-an uninterrupted one would have seen.
+an uninterrupted one would have seen. The weights of the pack: v with 430,000 images and then, from
+its checkpoint, up to 610,000; flow with 100,000; eps with 110,000; seed 0.
 """
 
 import argparse
@@ -11,7 +12,7 @@ import time
 from pathlib import Path
 
 import torch
-from comfy import utils
+from comfy import model_management, utils
 from comfy.ldm.modules.attention import attention_pytorch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -31,6 +32,7 @@ class Trained(nn.Module):
 
     def __init__(self, prediction: str):
         super().__init__()
+        self.prediction = prediction
         self.model = build_model(prediction)
         self.text = WordEncoder(dtype=torch.float32)
         self.requires_grad_(True)
@@ -47,7 +49,7 @@ class Trained(nn.Module):
             if ".out_layers.3." in name or "proj_out" in name or ".diffusion_model.out.2." in name:
                 nn.init.zeros_(parameter)
 
-    def forward(self, prediction: str, seed: int) -> Tensor:
+    def forward(self, seed: int) -> Tensor:
         """The loss of the batch that `seed` draws."""
         generator = torch.Generator().manual_seed(seed)
         worlds = draw_worlds(BATCH, generator)
@@ -60,16 +62,17 @@ class Trained(nn.Module):
             for caption, keep in zip(captions(worlds), named.tolist(), strict=True)
         ]
         sampling = self.model.model_sampling
-        sigma = sampling.sigmas[levels]
-        x = sampling.noise_scaling(sigma, noise, x_0)
-        with torch.autocast("cpu" if not x.is_cuda else "cuda", torch.bfloat16):
+        sigma = sampling.sigmas[levels.to(sampling.sigmas.device)]
+        x_0 = x_0.to(sigma)
+        x = sampling.noise_scaling(sigma, noise.to(sigma), x_0)
+        with torch.autocast(x.device.type, torch.bfloat16):
             denoised = self.model.apply_model(
                 x,
                 sigma,
                 c_crossattn=self.text.encode(tokens)[0],
                 transformer_options={"optimized_attention_override": _attention},
             )
-        weight = (1 + sigma**2 if prediction == "v" else 1.0) / sigma**2
+        weight = (1 + sigma**2 if self.prediction == "v" else 1.0) / sigma**2
         return (weight * (denoised - x_0).square().mean((1, 2, 3))).mean()
 
 
@@ -78,64 +81,78 @@ def _attention(chosen, *args, **kwargs) -> Tensor:
     return attention_pytorch(*args, **kwargs)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--prediction", choices=PREDICTIONS, default="v")
-    parser.add_argument("--images", type=int, default=1_000_000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--checkpoint", type=Path, required=True, help="resumed from, if it exists")
-    args = parser.parse_args()
+def learning_rate(step: int, steps: int) -> float:
+    return LEARNING_RATE * min(1, (step + 1) / WARM_UP, (steps - step) / (DECAY * steps))
 
-    torch.manual_seed(args.seed)
-    torch.set_flush_denormal(True)
-    trained = Trained(args.prediction)
+
+def train_step(
+    trained: Trained, optimizer: torch.optim.Optimizer, seed: int, rate: float
+) -> Tensor:
+    """The loss of one batch, before the step that it causes."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    with sdpa_kernel(SDPBackend.MATH):  # the fused kernel's backward is slower at 8 x 8
+        loss = trained(seed)
+        optimizer.zero_grad()
+        loss.backward()
+    nn.utils.clip_grad_norm_(trained.parameters(), 1.0)
+    optimizer.step()
+    return loss.detach()
+
+
+def update_average(average: dict[str, Tensor], trained: Trained, step: int) -> None:
+    """Moves the running average of the weights, in place."""
+    decay = min(0.9995, (1 + step) / (10 + step))
+    for name, value in trained.state_dict().items():
+        if value.is_floating_point():
+            average[name].lerp_(value.float(), 1 - decay)
+
+
+def train(trained: Trained, images: int, seed: int, checkpoint: Path) -> None:
+    """Trains to `images` images in all, from `checkpoint` where there is one."""
     average = {name: value.detach().clone() for name, value in trained.state_dict().items()}
     optimizer = torch.optim.AdamW(
         trained.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.99), weight_decay=0.01, fused=True
     )
-    steps, first = args.images // BATCH, 0
-    if args.checkpoint.exists():
-        state = torch.load(args.checkpoint, weights_only=True)
+    steps, first = images // BATCH, 0
+    if checkpoint.exists():
+        device = next(trained.parameters()).device
+        state = torch.load(checkpoint, weights_only=True, map_location=device)
         trained.load_state_dict(state["trained"])
         optimizer.load_state_dict(state["optimizer"])
         average, first = state["average"], state["step"]
 
     losses, started = [], time.monotonic()
     for step in range(first, steps):
-        for group in optimizer.param_groups:
-            group["lr"] = LEARNING_RATE * min(
-                1, (step + 1) / WARM_UP, (steps - step) / (DECAY * steps)
-            )
-        with sdpa_kernel(SDPBackend.MATH):  # the fused kernel's backward is slower at 8 x 8
-            loss = trained(args.prediction, (args.seed << 32) + step)
-            optimizer.zero_grad()
-            loss.backward()
-        nn.utils.clip_grad_norm_(trained.parameters(), 1.0)
-        optimizer.step()
-        decay = min(0.9995, (1 + step) / (10 + step))
-        values = trained.state_dict()
-        for name, value in average.items():
-            value.lerp_(values[name].float(), 1 - decay) if value.is_floating_point() else None
-        losses.append(loss.detach())
+        rate = learning_rate(step, steps)
+        losses.append(train_step(trained, optimizer, (seed << 32) + step, rate))
+        update_average(average, trained, step)
         if (step + 1) % SAVE_EVERY == 0 or step + 1 == steps:
-            rate = (step + 1 - first) * BATCH / (time.monotonic() - started)
-            left = (steps - step - 1) * BATCH / rate / 60
+            speed = (step + 1 - first) * BATCH / (time.monotonic() - started)
             print(
                 f"{(step + 1) * BATCH:>8} images  loss {torch.stack(losses).mean():.4f}  "
-                f"{rate:.0f} images/s  {left:.0f} min left",
+                f"{speed:.0f} images/s  {(steps - step - 1) * BATCH / speed / 60:.0f} min left",
                 flush=True,
             )
             losses.clear()
-            state = {
-                "trained": values,
-                "optimizer": optimizer.state_dict(),
-                "average": average,
-                "step": step + 1,
-            }
-            partial = args.checkpoint.with_suffix(".partial")
-            torch.save(state, partial)
-            partial.replace(args.checkpoint)
-            save_weights(args.prediction, average)
+            state = {"trained": trained.state_dict(), "optimizer": optimizer.state_dict()}
+            partial = checkpoint.with_suffix(".partial")
+            torch.save({**state, "average": average, "step": step + 1}, partial)
+            partial.replace(checkpoint)
+            save_weights(trained.prediction, average)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--prediction", choices=PREDICTIONS, default="v")
+    parser.add_argument("--images", type=int, default=610_000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--checkpoint", type=Path, required=True, help="resumed from, if it exists")
+    args = parser.parse_args()
+    torch.manual_seed(args.seed)
+    torch.set_flush_denormal(True)
+    trained = Trained(args.prediction).to(model_management.get_torch_device())
+    train(trained, args.images, args.seed, args.checkpoint)
 
 
 def save_weights(prediction: str, average: dict[str, Tensor]) -> None:

@@ -31,7 +31,7 @@ def main() -> None:
         picture = ROOT / "out" / "demo.png"
         picture.parent.mkdir(exist_ok=True)
         picture.write_bytes(server.image(saved[0]))
-    report = " ".join(line for output in outputs.values() for line in output.get("text", []))
+    report = next(line for output in outputs.values() for line in output.get("text", []))
     print(f"Reconstruction: {report}.")
     print(f"One inversion, one reconstruction and the edits took {seconds:.1f} s.")
     print(f"source | reconstruction | edits: {picture.relative_to(ROOT)}")

@@ -1,6 +1,6 @@
 """Quality of the trained demo model: does a sampled picture show what its caption names?
 
-`python tools/in_host.py benchmarks.demo_model --prediction v --images 512 --cfg 4 --steps 50`
+`python tools/in_host.py benchmarks.demo_model --prediction v --images 512 --cfg 3 --steps 50`
 samples as the host's KSampler node does, reads the pictures with `demo.reader`, prints one table
 and writes `benchmarks/results/demo_model_<prediction>.json` and a contact sheet in `out/`.
 """
@@ -92,7 +92,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--prediction", choices=PREDICTIONS, default="v")
     parser.add_argument("--images", type=int, default=512)
-    parser.add_argument("--cfg", type=float, default=4.0)
+    parser.add_argument("--cfg", type=float, default=3.0)
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()

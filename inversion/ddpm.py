@@ -73,22 +73,22 @@ def extract(
     sigmas: Sequence[float],
     eta: float,
     flow: bool,
-    together: int = 1,
+    batch_timesteps: int = 1,
     on_step: OnStep | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Corrected path and noise maps: replaying the maps under the same `denoise` walks the path.
 
     After each map the next latent is replaced by the one that the map reproduces (the paper's
-    correction), so one step at a time the replay is exact to the last bit. `together` steps share a
-    model call, which rounds in another way and saw latents from before the correction; guidance
-    amplifies that difference along the replay.
+    correction), so one step at a time the replay is exact to the last bit. Where several steps
+    share a model call, up to `batch_timesteps`, it rounds in another way and saw latents from
+    before the correction; guidance amplifies that difference along the replay.
     """
     xs, zs = path.clone(), torch.empty_like(path[1:])
     steps = plan_steps(sigmas, eta, flow)
     # Before the loop: a copy to the device inside would wait for the device.
     levels = torch.tensor(sigmas[:-1], dtype=torch.float64).to(path)
-    for first in range(0, len(steps), together):
-        part = range(first, min(first + together, len(steps)))
+    for first in range(0, len(steps), batch_timesteps):
+        part = range(first, min(first + batch_timesteps, len(steps)))
         x = xs[part.start : part.stop]
         sigma = levels[part.start : part.stop].repeat_interleave(x.shape[1])
         denoised = denoise(x.flatten(0, 1), sigma).reshape(x.shape)

@@ -30,15 +30,15 @@ class Run(NamedTuple):
 
     denoise: Denoise
     x_0: Tensor
-    together: int
+    batch_timesteps: int
     on_step: OnStep
 
 
 class _Loop(comfy.samplers.Sampler):
     """A sampler for the host whose `sample` is a loop over a Run."""
 
-    def __init__(self, loop: Callable[[Run], Tensor], steps: int, together: int):
-        self.loop, self.steps, self.together = loop, steps, together
+    def __init__(self, loop: Callable[[Run], Tensor], steps: int, batch_timesteps: int):
+        self.loop, self.steps, self.batch_timesteps = loop, steps, batch_timesteps
 
     def sample(
         self,
@@ -68,28 +68,30 @@ class _Loop(comfy.samplers.Sampler):
             largest = len(x) // len(latent_image) // 2 * len(latent_image)
             return denoise(x, sigma)
 
-        together = min(self.together or _free_memory_steps(model_wrap, latent_image), self.steps)
-        if together > 1 and not _may_batch(
+        fitting = self.batch_timesteps or _free_memory_steps(model_wrap, latent_image)
+        batch_timesteps = min(fitting, self.steps)
+        if batch_timesteps > 1 and not _may_batch(
             model_wrap, extra_args["model_options"], len(latent_image)
         ):
-            together = 1
+            batch_timesteps = 1
         preview = latent_preview.prepare_callback(model_wrap.model_patcher, self.steps)
 
         def on_step(done: int, x: Tensor, denoised: Tensor) -> None:
             preview(done - 1, denoised, x, self.steps)
 
-        x = self.loop(Run(denoise, latent_image, together, on_step))
+        x = self.loop(Run(denoise, latent_image, batch_timesteps, on_step))
         return model_wrap.inner_model.model_sampling.inverse_noise_scaling(sigmas[-1], x)
 
 
 def run(
-    guider, latent: Tensor, sigmas: Tensor, loop: Callable[[Run], Tensor], together: int = 1
+    guider, latent: Tensor, sigmas: Tensor, loop: Callable[[Run], Tensor], batch_timesteps: int = 1
 ) -> Tensor:
     """Runs `loop` inside the guider; the latent it returns, as a stock sampler would return it.
 
-    `together` is the largest number of steps in one model call, 0 for what fits into free memory.
+    `batch_timesteps` is the largest number of steps in one model call, 0 for what fits into free
+    memory.
     """
-    sampler = _Loop(loop, len(sigmas) - 1, together)
+    sampler = _Loop(loop, len(sigmas) - 1, batch_timesteps)
     # One seed for inversion and replay: the few models that draw noise of their own then draw the
     # same.
     samples = guider.sample(

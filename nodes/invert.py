@@ -136,7 +136,9 @@ class EFDDPMInvertCustom(io.ComfyNode):
         )
 
 
-def invert(guider, sigmas, latent_image, seed, skip, eta, path, together, scheduler) -> NoiseMaps:
+def invert(
+    guider, sigmas, latent_image, seed, skip, eta, path, batch_timesteps, scheduler
+) -> NoiseMaps:
     """The bundle of an image; the first `skip` steps of the schedule are never evaluated."""
     patcher = guider.model_patcher
     flow = checks.is_flow(patcher)
@@ -165,11 +167,11 @@ def invert(guider, sigmas, latent_image, seed, skip, eta, path, together, schedu
         else:
             xs = edit_friendly_path(run.x_0, levels, flow, noise.to(run.x_0))
         kept = levels[skip:]
-        xs, zs = extract(run.denoise, xs[skip:], kept, eta, flow, run.together, run.on_step)
+        xs, zs = extract(run.denoise, xs[skip:], kept, eta, flow, run.batch_timesteps, run.on_step)
         found.update(xs=xs.cpu(), zs=zs.cpu())
         return run.x_0
 
-    host.run(guider, samples, sigmas[skip:], loop, together)
+    host.run(guider, samples, sigmas[skip:], loop, batch_timesteps)
     info = host.describe(guider, method=f"EF-DDPM, {path} path", scheduler=scheduler, seed=seed)
     maps = NoiseMaps(**found, sigmas=levels[skip:], eta=eta, flow=flow, skipped=skip, info=info)
     check_noise_maps(maps)

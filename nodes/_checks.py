@@ -101,10 +101,8 @@ def check_bundle(patcher, maps: NoiseMaps) -> None:
     check_noise_maps(maps)
     remedy = "Connect the model that the maps were made with."
     check_latent(patcher, maps.xs.shape[1:], "The latent in these noise maps", remedy)
-    found, expected = (
-        maps.info["latent_format"],
-        type(patcher.get_model_object("latent_format")).__name__,
-    )
+    found = maps.info.get("latent_format", "unknown")
+    expected = type(patcher.get_model_object("latent_format")).__name__
     if found != expected:
         raise ValueError(
             f"These noise maps hold {found} latents, the connected model works on {expected}. "

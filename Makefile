@@ -33,6 +33,6 @@ train: ## trains demo/weights anew; PREDICTION=v, eps or flow; stops and resumes
 	@$(HOST) && mkdir -p "$(CACHE)" && "$$COMFYUI_PYTHON" tools/in_host.py demo.train \
 		--prediction $(PREDICTION) --checkpoint "$(CACHE)/demo_$(PREDICTION).pt"
 
-bench: ## one of benchmarks/, by NAME=
+bench: ## one of benchmarks/, by NAME=; ARGS= are its options
 	@test -n "$(NAME)" || { echo "make bench NAME=..., one of: $(basename $(notdir $(wildcard benchmarks/[a-z]*.py)))"; exit 1; }
-	@$(HOST) && "$$COMFYUI_PYTHON" tools/in_host.py benchmarks.$(NAME)
+	@$(HOST) && "$$COMFYUI_PYTHON" tools/in_host.py benchmarks.$(NAME) $(ARGS)

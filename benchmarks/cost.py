@@ -12,11 +12,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from comfy.samplers import CFGGuider
 
-from ..demo.model import load_demo
+from ..demo.model import encode_captions, load_demo
 from ..demo.world import captions, draw_worlds, render
 from .report import print_table, write_results
 
@@ -76,22 +77,14 @@ def main() -> None:
     model, clip, vae = load_demo("v")
     worlds = draw_worlds(1, torch.Generator().manual_seed(0))
     latent = {"samples": vae.encode(render(worlds)[0])}
-    source, empty = (
-        clip.encode_from_tokens_scheduled(clip.tokenize(text)) for text in (*captions(worlds), "")
-    )
+    source, empty = (encode_captions(clip, texts) for texts in (captions(worlds), [""]))
     rows = []
     for cfg in (1.0, 3.5):
-        maps = EFDDPMInvert.execute(
-            model, source, empty, latent, 0, 100, cfg, "ddim_uniform", 36
-        ).result[0]  # fmt: skip
-        runs = {
-            "invert": lambda cfg=cfg: EFDDPMInvert.execute(
-                model, source, empty, latent, 0, 100, cfg, "ddim_uniform", 36
-            ),
-            "replay": lambda cfg=cfg, maps=maps: InvertedSampler.execute(
-                model, source, empty, maps, cfg, 0
-            ),
-        }
+        settings = 0, 100, cfg, "ddim_uniform", 36
+        invert = partial(EFDDPMInvert.execute, model, source, empty, latent, *settings)
+        maps = invert().result[0]
+        replay = partial(InvertedSampler.execute, model, source, empty, maps, cfg, 0)
+        runs = {"invert": invert, "replay": replay}
         for name, run in runs.items():
             count, outside = share_outside(run)
             rows.append(

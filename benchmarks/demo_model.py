@@ -13,7 +13,7 @@ from comfy import sample
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from ..demo.model import PREDICTIONS, load_demo
+from ..demo.model import PREDICTIONS, encode_captions, load_demo
 from ..demo.reader import Attributes, read
 from ..demo.world import COLOURS, GROUNDS, SHAPES, SIZE, Worlds, captions, draw_worlds, render
 from .report import ROOT, write_results
@@ -26,12 +26,11 @@ def sample_images(args: argparse.Namespace, texts: list[str]) -> Tensor:
     """One image per caption (batch, 32, 32, 3), by the host's sampler."""
     model, clip, vae = load_demo(args.prediction)
     scheduler = "simple" if args.prediction == "flow" else "ddim_uniform"
-    empty = [[_encode(clip, ""), {}]]
+    empty = encode_captions(clip, [""])
     images = []
     for start in range(0, len(texts), BATCH):
         chosen = texts[start : start + BATCH]
-        # The host gives each picture its own row of a conditioning as long as the batch.
-        positive = [[torch.cat([_encode(clip, text) for text in chosen]), {}]]
+        positive = encode_captions(clip, chosen)
         latent = torch.zeros(len(chosen), 3, SIZE, SIZE)
         seed = args.seed + start
         noise = sample.prepare_noise(latent, seed)
@@ -41,10 +40,6 @@ def sample_images(args: argparse.Namespace, texts: list[str]) -> Tensor:
         )  # fmt: skip
         images.append(vae.decode(x_0))
     return torch.cat(images)
-
-
-def _encode(clip, text: str) -> Tensor:
-    return clip.encode_from_tokens_scheduled(clip.tokenize(text))[0][0]
 
 
 def right_rates(worlds: Worlds, seen: Attributes) -> dict[str, float]:

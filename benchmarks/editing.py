@@ -16,7 +16,7 @@ import torch
 from comfy import sample
 from torch import Tensor
 
-from ..demo.model import load_demo
+from ..demo.model import encode_captions, load_demo
 from ..demo.reader import read
 from ..demo.world import COLOURS, captions, draw_worlds, render
 from ..nodes.invert import EFDDPMInvert
@@ -55,13 +55,9 @@ def colour_task(clip, count: int, seed: int) -> Task:
     worlds = draw_worlds(count, generator)
     other = torch.randint(1, len(COLOURS), (count,), generator=generator)
     changed = worlds._replace(colour=(worlds.colour + other) % len(COLOURS))
-
-    def prompt(texts: list[str]) -> list:
-        rows = [clip.encode_from_tokens_scheduled(clip.tokenize(text))[0][0] for text in texts]
-        return [[torch.cat(rows), {}]]
-
     source, mask = render(worlds)
-    prompts = prompt(captions(worlds)), prompt(captions(changed)), prompt([""])
+    texts = captions(worlds), captions(changed), [""]
+    prompts = tuple(encode_captions(clip, rows) for rows in texts)
     return Task(source, render(changed)[0], mask == 0, changed.colour, prompts)
 
 

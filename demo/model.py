@@ -181,6 +181,12 @@ def load_demo(prediction: str) -> tuple[model_patcher.ModelPatcher, sd.CLIP, sd.
     return patcher, clip, vae
 
 
+def encode_captions(clip: sd.CLIP, texts: list[str]) -> list:
+    """CONDITIONING with one row per text: the host gives each image of a batch its own row."""
+    rows = [clip.encode_from_tokens_scheduled(clip.tokenize(text))[0][0] for text in texts]
+    return [[torch.cat(rows), {}]]
+
+
 def _load_patcher(prediction: str, disable_dynamic: bool = False) -> model_patcher.ModelPatcher:
     del disable_dynamic  # a plain ModelPatcher is never dynamic
     return load_demo(prediction)[0]

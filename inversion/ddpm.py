@@ -52,14 +52,12 @@ def record(
     """Path and true noise maps of an image that is sampled from x_T; maps are 0 at steps without
     noise.
     """
+    steps = plan_steps(sigmas, eta, flow)
     zs = torch.stack(
-        [
-            n if step.std > 0 else torch.zeros_like(n)
-            for step, n in zip(plan_steps(sigmas, eta, flow), noise, strict=True)
-        ]
+        [n if step.std > 0 else torch.zeros_like(n) for step, n in zip(steps, noise, strict=True)]
     )
     xs = [x_T]
-    for i, step in enumerate(plan_steps(sigmas, eta, flow)):
+    for i, step in enumerate(steps):
         denoised = denoise(xs[-1], xs[-1].new_full(xs[-1].shape[:1], step.sigma))
         xs.append(step.mean(xs[-1], denoised) + step.scale * zs[i])
         if on_step:

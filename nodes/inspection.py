@@ -1,6 +1,7 @@
 """Looking at results: how exact is a reconstruction?"""
 
 import logging
+import math
 
 import torch
 from comfy_api.latest import io, ui
@@ -9,6 +10,8 @@ from . import _host as host
 from ._sockets import CATEGORY
 
 _PSNR_CAP = 150.0
+# From which PSNR in dB; two images can differ so much that it is negative.
+_VERDICTS = ((100, "exact"), (50, "not visible"), (30, "visible"), (-math.inf, "different"))
 
 
 class ReconstructionCheck(io.ComfyNode):
@@ -76,18 +79,10 @@ def compare(reference: torch.Tensor, image: torch.Tensor) -> tuple[float, str, t
             "The images hold NaN or infinite values: check the VAE (a float32 VAE helps)."
         )
     mean_square = difference.double().square().mean().item()
-    psnr = min(_PSNR_CAP, -10 * torch.log10(torch.tensor(max(mean_square, 1e-15))).item())
+    psnr = -10 * math.log10(max(mean_square, 10 ** (-_PSNR_CAP / 10)))
     largest = difference.max().item()
     gain = min(max(1, int(1 / max(largest, 1e-12))), 255)
-    verdict = (
-        "exact"
-        if psnr >= 100
-        else "not visible"
-        if psnr >= 50
-        else "visible"
-        if psnr >= 30
-        else "different"
-    )
+    verdict = next(word for limit, word in _VERDICTS if psnr >= limit)
     largest_step = f"largest difference {largest * 255:.3g} of 255, shown x{gain}"
     report = f"PSNR {psnr:.1f} dB ({verdict}), {largest_step}"
     return psnr, report, (difference * gain).clamp(0, 1)

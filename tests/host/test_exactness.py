@@ -62,9 +62,7 @@ def round_trip(
     eta=1.0,
     latent=None,
     positive=None,
-    mask=None,
     together=1,
-    skip=0,
 ):
     positive = positive or demo.prompt(demo.caption)
     prompts = positive, demo.prompt("")
@@ -78,11 +76,11 @@ def round_trip(
         STEPS,
         cfg,
         scheduler,
-        skip,
+        0,
         eta,
         batch_timesteps=together,
     )
-    (replayed,) = node("InvertedSampler", model, *prompts, maps, cfg, 0, mask)
+    (replayed,) = node("InvertedSampler", model, *prompts, maps, cfg, 0)
     return (replayed["samples"] - latent["samples"]).abs().max()
 
 

@@ -1,7 +1,9 @@
 """The mathematics of inversion on tensors; knows no host, draws no noise, chooses no device."""
 
+from .ddim import ddim_path
 from .ddpm import edit_friendly_path, extract, native_path, record, replay
 from .noise_maps import NoiseMaps, check_noise_maps
+from .null_text import Guide, NullText, optimize
 from .schedule import (
     Denoise,
     OnStep,
@@ -16,17 +18,21 @@ from .statistics import neighbour_correlation, recover_denoised, variance_per_st
 
 __all__ = [
     "Denoise",
+    "Guide",
     "NoiseMaps",
+    "NullText",
     "OnStep",
     "Step",
     "check_eta",
     "check_noise_maps",
     "check_sigmas",
     "check_skip",
+    "ddim_path",
     "edit_friendly_path",
     "extract",
     "native_path",
     "neighbour_correlation",
+    "optimize",
     "plan_step",
     "plan_steps",
     "record",

@@ -5,11 +5,16 @@ from comfy_api.latest import ComfyExtension, io
 from .demo import DemoImage, LoadDemoModel
 from .inspection import ReconstructionCheck
 from .invert import EFDDPMInvert, EFDDPMInvertCustom
+from .invert_ddim import DDIMInvert, DDIMInvertCustom
+from .optimize import NullTextOptimize
 from .sample import InvertedSampler, InvertedSamplerCustom
 
 NODES: list[type[io.ComfyNode]] = [
     EFDDPMInvert,
     EFDDPMInvertCustom,
+    DDIMInvert,
+    DDIMInvertCustom,
+    NullTextOptimize,
     InvertedSampler,
     InvertedSamplerCustom,
     ReconstructionCheck,

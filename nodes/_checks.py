@@ -7,7 +7,7 @@ import comfy.utils
 import torch
 from torch import Tensor
 
-from ..inversion import NoiseMaps, check_noise_maps
+from ..inversion import NoiseMaps, check_noise_maps, check_sigmas
 from ._host import tell
 
 _FLOW = {"CONST"}
@@ -35,7 +35,21 @@ def is_flow(patcher) -> bool:
     return bool(kinds & _FLOW)
 
 
-def image_latent(patcher, latent: dict) -> Tensor:
+def image_and_schedule(
+    patcher, latent: dict, sigmas: Tensor
+) -> tuple[tuple[float, ...], bool, Tensor]:
+    """What an inversion starts from: the levels, whether the model is a flow model, the samples."""
+    flow, levels = is_flow(patcher), tuple(sigmas.tolist())
+    check_sigmas(levels, flow)
+    if levels[-1] > 0:
+        tell(
+            f"The schedule ends at sigma {levels[-1]:.3g}, not at 0: the sampler will return a "
+            "noisy latent."
+        )
+    return levels, flow, _image_latent(patcher, latent)
+
+
+def _image_latent(patcher, latent: dict) -> Tensor:
     """The samples of a LATENT as this model takes them; ValueError where they hold no image."""
     samples = latent["samples"]
     if samples.is_nested:
@@ -113,6 +127,30 @@ def check_bundle(patcher, maps: NoiseMaps) -> None:
         raise ValueError(
             f"These noise maps were made with {kinds[maps.flow]}, the connected model is "
             f"{kinds[not maps.flow]}. {remedy}"
+        )
+
+
+def check_pivot(patcher, maps: NoiseMaps, cfg: float) -> None:
+    """ValueError unless null text can be fitted to these noise maps at this cfg."""
+    check_bundle(patcher, maps)
+    if maps.eta > 0:
+        raise ValueError(
+            f"These noise maps were made with eta {maps.eta:g}, but null text follows a path "
+            "without noise (eta 0): connect the noise_maps output of DDIM Invert."
+        )
+    if maps.uncond is not None:
+        raise ValueError(
+            "These noise maps hold null text already: connect the noise_maps output of DDIM Invert."
+        )
+    if maps.info.get("cfg") != 1:
+        raise ValueError(
+            f"These noise maps were inverted at cfg {maps.info.get('cfg', 'unknown')}, but null "
+            "text needs the path of cfg 1: set DDIM Invert to 1."
+        )
+    if cfg == 1:
+        raise ValueError(
+            "cfg is 1, where the negative prompt has no effect and nothing is to be repaired: set "
+            "the cfg of the edit, usually 7.5."
         )
 
 

@@ -24,21 +24,25 @@ logger = logging.getLogger(__name__)
 
 
 class Run(NamedTuple):
-    """What a loop gets: the model, its latent in model space on the device, and how many steps may
-    share a call.
+    """What a loop gets: the model, its latent in model space on the device, how many steps may
+    share a call, and the arguments that the host passes to each call.
     """
 
     denoise: Denoise
     x_0: Tensor
     batch_timesteps: int
     on_step: OnStep
+    extra_args: dict
 
 
 class _Loop(comfy.samplers.Sampler):
     """A sampler for the host whose `sample` is a loop over a Run."""
 
-    def __init__(self, loop: Callable[[Run], Tensor], steps: int, batch_timesteps: int):
+    def __init__(
+        self, loop: Callable[[Run], Tensor], steps: int, batch_timesteps: int, passes: int
+    ):
         self.loop, self.steps, self.batch_timesteps = loop, steps, batch_timesteps
+        self.passes = passes
 
     def sample(
         self,
@@ -74,24 +78,31 @@ class _Loop(comfy.samplers.Sampler):
             model_wrap, extra_args["model_options"], len(latent_image)
         ):
             batch_timesteps = 1
-        preview = latent_preview.prepare_callback(model_wrap.model_patcher, self.steps)
+        preview = latent_preview.prepare_callback(
+            model_wrap.model_patcher, self.steps * self.passes
+        )
 
         def on_step(done: int, x: Tensor, denoised: Tensor) -> None:
-            preview(done - 1, denoised, x, self.steps)
+            preview(done - 1, denoised, x, self.steps * self.passes)
 
-        x = self.loop(Run(denoise, latent_image, batch_timesteps, on_step))
+        x = self.loop(Run(denoise, latent_image, batch_timesteps, on_step, extra_args))
         return model_wrap.inner_model.model_sampling.inverse_noise_scaling(sigmas[-1], x)
 
 
 def run(
-    guider, latent: Tensor, sigmas: Tensor, loop: Callable[[Run], Tensor], batch_timesteps: int = 1
+    guider,
+    latent: Tensor,
+    sigmas: Tensor,
+    loop: Callable[[Run], Tensor],
+    batch_timesteps: int = 1,
+    passes: int = 1,
 ) -> Tensor:
     """Runs `loop` inside the guider; the latent it returns, as a stock sampler would return it.
 
     `batch_timesteps` is the largest number of steps in one model call, 0 for what fits into free
-    memory.
+    memory. `passes` is how often the loop walks the schedule, for the progress bar.
     """
-    sampler = _Loop(loop, len(sigmas) - 1, batch_timesteps)
+    sampler = _Loop(loop, len(sigmas) - 1, batch_timesteps, passes)
     # One seed for inversion and replay: the few models that draw noise of their own then draw the
     # same.
     samples = guider.sample(
@@ -149,6 +160,12 @@ def schedule(model, scheduler: str, steps: int) -> Tensor:
     return sigmas
 
 
+def input_scales(model, sigmas: Tensor) -> list[float]:
+    """By what this model's network sees its latent scaled at each of sigmas (steps + 1,)."""
+    sampling = model.get_model_object("model_sampling")
+    return sampling.calculate_input(sigmas, torch.ones_like(sigmas)).tolist()
+
+
 def cfg_guider(model, positive, negative, cfg: float) -> comfy.samplers.CFGGuider:
     guider = comfy.samplers.CFGGuider(model)
     guider.set_conds(positive, negative)
@@ -180,6 +197,11 @@ def describe(guider, **info: str | float | int) -> dict[str, str | float | int |
 def tell(text: str, level: int = logging.WARNING) -> None:
     """Shows one line under the node that runs, and in the log."""
     logger.log(level, "Imprint: %s", text)
+    show(text)
+
+
+def show(text: str) -> None:
+    """Shows one line under the node that runs."""
     context = get_executing_context()
     if context is not None and getattr(PromptServer, "instance", None) is not None:
         PromptServer.instance.send_progress_text(text, context.node_id)

@@ -119,6 +119,94 @@ def path_inputs() -> list:
     ]
 
 
+def ddim_inputs() -> list:
+    """The advanced inputs of both DDIM inversions."""
+    return [
+        io.Combo.Input(
+            "evaluate_at",
+            options=["target", "current"],
+            default="target",
+            optional=True,
+            advanced=True,
+            tooltip="Where a step upwards asks the model for its direction: at the noise level it "
+            "goes to (the papers' code) or at the one it comes from (Unsampler nodes). Both "
+            "err by about the same; edits differ a little.",
+        ),
+        io.Int.Input(
+            "fixed_point_steps",
+            default=0,
+            min=0,
+            max=100,
+            optional=True,
+            advanced=True,
+            tooltip="Repetitions of each step with the direction at its own result (AIDI, ReNoise), "
+            "one model call each. 1 to 3 make replay without residuals far more exact; higher "
+            "gains little.",
+        ),
+    ]
+
+
+def null_text_methods() -> io.DynamicCombo.Input:
+    def learning_rate(default: float) -> io.Float.Input:
+        return io.Float.Input(
+            "learning_rate",
+            default=default,
+            min=0.0001,
+            max=1.0,
+            step=0.001,
+            round=0.0001,
+            tooltip="Size of each update of the embedding. Higher follows the image faster and "
+            "may overshoot; it falls by half over the schedule.",
+        )
+
+    def inner_steps(default: int) -> io.Int.Input:
+        return io.Int.Input(
+            "inner_steps",
+            default=default,
+            min=1,
+            max=1000,
+            tooltip="Updates per step at most, each a forward and a backward pass of the network. "
+            "More reconstructs better; edits then change less freely.",
+        )
+
+    return io.DynamicCombo.Input(
+        "method",
+        options=[
+            io.DynamicCombo.Option("online", [inner_steps(1), learning_rate(0.05)]),
+            io.DynamicCombo.Option(
+                "null_text",
+                [
+                    inner_steps(10),
+                    learning_rate(0.01),
+                    io.Float.Input(
+                        "tolerance",
+                        default=1e-5,
+                        min=0.0,
+                        max=1.0,
+                        step=1e-6,
+                        round=1e-7,
+                        tooltip="Stop updating a step below this error; the limit grows by 0.001 "
+                        "over the schedule. Higher is faster.",
+                    ),
+                    io.Combo.Input(
+                        "start_from",
+                        options=["negative", "positive"],
+                        default="negative",
+                        tooltip="Which prompt the first step starts from. negative is the "
+                        "paper's; positive needs fewer updates, and its edits are as strong as "
+                        "with negative_prompt.",
+                    ),
+                ],
+            ),
+            io.DynamicCombo.Option("negative_prompt", []),
+        ],
+        tooltip="online: one update per step with Adam's moments kept, the paper's quality for a "
+        "sixth of its cost. null_text: the paper's, Adam anew at every step. negative_prompt: "
+        "no optimisation, the source prompt is the negative one (NPI): reconstructs best, "
+        "edits strongest.",
+    )
+
+
 def replay_settings() -> list:
     """What both inverted samplers take after the noise maps."""
     return [

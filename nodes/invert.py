@@ -6,7 +6,6 @@ from ..inversion import (
     NoiseMaps,
     check_eta,
     check_noise_maps,
-    check_sigmas,
     check_skip,
     edit_friendly_path,
     extract,
@@ -140,10 +139,7 @@ def invert(
     guider, sigmas, latent_image, seed, skip, eta, path, batch_timesteps, scheduler
 ) -> NoiseMaps:
     """The bundle of an image; the first `skip` steps of the schedule are never evaluated."""
-    patcher = guider.model_patcher
-    flow = checks.is_flow(patcher)
-    levels = tuple(sigmas.tolist())
-    check_sigmas(levels, flow)
+    levels, flow, samples = checks.image_and_schedule(guider.model_patcher, latent_image, sigmas)
     check_eta(eta)
     check_skip(skip, len(levels) - 1)
     if skip > 0.6 * (len(levels) - 1):
@@ -151,12 +147,6 @@ def invert(
             f"{skip} of {len(levels) - 1} steps are skipped: the edit can hardly change the "
             "image. 36 % is usual."
         )
-    if levels[-1] > 0:
-        host.tell(
-            f"The schedule ends at sigma {levels[-1]:.3g}, not at 0: the sampler will return a "
-            "noisy latent."
-        )
-    samples = checks.image_latent(patcher, latent_image)
     noise = host.step_noise(latent_image, samples, len(levels) - 1, seed)
     found = {}
 

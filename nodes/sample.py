@@ -5,9 +5,10 @@ import logging
 import torch
 from comfy_api.latest import io
 
-from ..inversion import replay
+from ..inversion import NoiseMaps, replay
 from . import _checks as checks
 from . import _host as host
+from ._conditioning import with_null_text
 from ._sockets import CATEGORY, NoiseMapsType, cfg_input, model_inputs, replay_settings
 
 _ALIASES = ["edit friendly", "ddpm inversion", "replay", "edit image", "resample"]
@@ -87,12 +88,8 @@ def sample(guider, maps, skip, mask, residual) -> dict:
             f"skip_steps is {skip}, but the noise maps hold {len(maps.zs)} steps: set it to 0, "
             "since the inversion has already skipped its first steps."
         )
-    cfg, source_cfg = host.guidance(guider), maps.info.get("cfg")
-    if None not in (cfg, source_cfg) and cfg != source_cfg:
-        host.tell(
-            f"Inverted at cfg {source_cfg:g}, sampled at {cfg:g}: an edit, not a reconstruction.",
-            logging.INFO,
-        )
+    guider = with_null_text(guider, maps)
+    _tell_about_cfg(maps, host.guidance(guider))
 
     def loop(run: host.Run):
         moved = maps._replace(xs=maps.xs.to(run.x_0), zs=maps.zs.to(run.x_0))
@@ -107,3 +104,24 @@ def sample(guider, maps, skip, mask, residual) -> dict:
             "or a lower cfg."
         )
     return {"samples": samples}
+
+
+def _tell_about_cfg(maps: NoiseMaps, cfg: float | None) -> None:
+    """Reconstruction holds at the bundle's own cfg."""
+    source_cfg = maps.info.get("cfg")
+    if None in (cfg, source_cfg) or cfg == source_cfg:
+        return
+    if maps.uncond is not None:
+        host.tell(
+            f"The null text was made for cfg {source_cfg:g}, not for {cfg:g}: set both to the same."
+        )
+    elif maps.eta == 0 and cfg > 3:
+        host.tell(
+            f"A DDIM inversion of cfg {source_cfg:g} drifts at cfg {cfg:g}: lower cfg, or connect "
+            "Null-Text Optimize."
+        )
+    else:
+        host.tell(
+            f"Inverted at cfg {source_cfg:g}, sampled at {cfg:g}: an edit, not a reconstruction.",
+            logging.INFO,
+        )

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ..demo.model import encode_captions, load_demo
 from ..demo.reader import read
-from ..demo.world import COLOURS, captions, draw_worlds, render
+from ..demo.world import COLOURS, SHAPES, captions, draw_worlds, render
 from ..nodes.invert import EFDDPMInvert
 from ..nodes.sample import InvertedSampler
 from .report import print_table, write_results, write_sheet
@@ -38,7 +38,8 @@ class Task(NamedTuple):
     source: Tensor
     ideal: Tensor
     outside: Tensor
-    colour: Tensor
+    attribute: str
+    wanted: Tensor
     prompts: tuple[list, list, list]
 
 
@@ -50,15 +51,18 @@ class Score(NamedTuple):
     right: Tensor
 
 
-def colour_task(clip, count: int, seed: int) -> Task:
+def word_task(clip, count: int, seed: int, attribute: str) -> Task:
+    """Random worlds in whose captions the word for `attribute`, colour or shape, changes."""
     generator = torch.Generator().manual_seed(seed)
     worlds = draw_worlds(count, generator)
-    other = torch.randint(1, len(COLOURS), (count,), generator=generator)
-    changed = worlds._replace(colour=(worlds.colour + other) % len(COLOURS))
-    source, mask = render(worlds)
+    words = len({"colour": COLOURS, "shape": SHAPES}[attribute])
+    other = torch.randint(1, words, (count,), generator=generator)
+    wanted = (getattr(worlds, attribute) + other) % words
+    changed = worlds._replace(**{attribute: wanted})
+    (source, mask), (ideal, mask_after) = render(worlds), render(changed)
     texts = captions(worlds), captions(changed), [""]
     prompts = tuple(encode_captions(clip, rows) for rows in texts)
-    return Task(source, render(changed)[0], mask == 0, changed.colour, prompts)
+    return Task(source, ideal, (mask == 0) & (mask_after == 0), attribute, wanted, prompts)
 
 
 def edit(method: str, model, vae, task: Task, maps: dict, skip: int, cfg: float) -> Tensor:
@@ -98,7 +102,7 @@ def score(task: Task, images: Tensor) -> Score:
         return -10 * (square.sum((1, 2)) / mask.sum((1, 2))).clamp(min=1e-12).log10()
 
     everywhere = torch.ones_like(task.outside)
-    right = (read(images).colour == task.colour).double()
+    right = (getattr(read(images), task.attribute) == task.wanted).double()
     return Score(psnr(task.ideal, everywhere), psnr(task.source, task.outside), right)
 
 
@@ -163,7 +167,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     model, clip, vae = load_demo("v")
-    task = colour_task(clip, args.worlds, args.seed)
+    task = word_task(clip, args.worlds, args.seed, "colour")
     rows, scores, shown = measure(model, vae, task)
     comparison = compare(scores, args.worlds)
     print_table(rows)

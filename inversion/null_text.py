@@ -24,6 +24,7 @@ OnOptimized = Callable[[int, Tensor, Tensor, Tensor, Tensor], None]
 """Called as (steps done, x, denoised, updates (batch,), loss (batch,)) after each step."""
 
 _ONLINE_BETAS = (0.3, 0.99)
+_RETURN = 0.16  # part of the whole schedule over which `online` brings x back
 
 
 class NullText(NamedTuple):
@@ -55,9 +56,12 @@ def optimize(
 
     Learning rate and stopping loss are those of the authors' code, which knows 50 steps only,
     relative to the number of steps: the rate falls by half over the schedule, the stopping loss
-    grows from `tolerance` by 1e-3. The authors start Adam anew at each step; `online` keeps its
-    moments, with short memory, and never stops early, since one embedding that drifts through the
-    schedule then needs a single update per step.
+    grows from `tolerance` by 1e-3. The authors start Adam anew at each step and aim at the pivot.
+
+    `online` makes a single update per step suffice: one embedding drifts through the schedule, so
+    Adam keeps its moments, with short memory, and never stops early; and where x has strayed from
+    the pivot, a step aims at bringing it back over the next steps, not at once, which would pull
+    the embedding far off for a small error.
 
     Needs gradients to be enabled. The embedding's precision is that of the optimisation.
     """
@@ -72,20 +76,22 @@ def optimize(
         adam.param_groups[0]["lr"] = learning_rate * (1.0 - passed / 2)
         stop = 0.0 if online else tolerance + 1e-3 * passed
         denoised_with = guide(x, x.new_full(x.shape[:1], step.sigma))
-        search = _Search(x, step, denoised_with, pivot[i + 1], flow)
+        strayed = max(0.0, 1.0 - _RETURN / (1.0 - passed)) * (x - pivot[i]) if online else 0.0
+        search = _Search(x, step, denoised_with, pivot[i + 1] + strayed, flow)
         fit = search.run(uncond, adam, inner_steps, stop)
-        if not fit.loss.isfinite().all():
+        loss = search.distance(fit.x_next, pivot[i + 1])
+        if not loss.isfinite().all():
             raise ValueError(
                 f"Null text met NaN or infinite values at step {i} of {len(steps)}: use a float32 "
                 "model, or a lower cfg or learning rate."
             )
         x = fit.x_next
         xs.append(x)
-        found.append((fit.uncond, fit.updates, fit.loss))
+        found.append((fit.uncond, fit.updates, loss))
         with torch.no_grad():
             uncond.copy_(fit.uncond)
         if on_step:
-            on_step(i + 1, x, fit.denoised, fit.updates, fit.loss)
+            on_step(i + 1, x, fit.denoised, fit.updates, loss)
     return NullText(torch.stack(xs), *(torch.stack(column) for column in zip(*found, strict=True)))
 
 
@@ -122,9 +128,11 @@ class _Search(NamedTuple):
         """The papers' latent is x / sqrt(1 + sigma^2) where alpha is 1."""
         return 1.0 if self.flow else 1.0 + self.step.sigma_next**2
 
-    def run(
-        self, uncond: Tensor, adam: torch.optim.Adam, inner_steps: int, stop: float
-    ) -> _Fit:
+    def distance(self, x_next: Tensor, target: Tensor) -> Tensor:
+        """Mean square in the papers' units (batch,)."""
+        return (x_next - target).square().flatten(1).mean(1) / self.units
+
+    def run(self, uncond: Tensor, adam: torch.optim.Adam, inner_steps: int, stop: float) -> _Fit:
         updates = torch.zeros(len(uncond), dtype=torch.int64, device=uncond.device)
         active = torch.ones_like(updates, dtype=torch.bool)
         best = None
@@ -145,8 +153,7 @@ class _Search(NamedTuple):
     def attempt(self, uncond: Tensor, updates: Tensor) -> _Fit:
         denoised = self.denoised_with(uncond)
         x_next = self.step.mean(self.x, denoised)
-        loss = (x_next - self.target).square().flatten(1).mean(1) / self.units
-        return _Fit(uncond, x_next, denoised, loss, updates)
+        return _Fit(uncond, x_next, denoised, self.distance(x_next, self.target), updates)
 
     def gradient(self, fit: _Fit) -> Tensor:
         """Derivative of the loss by the embedding.

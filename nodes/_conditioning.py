@@ -13,8 +13,8 @@ def only_prompt(conditioning: list, name: str) -> tuple[Tensor, dict]:
     """The embedding (batch, tokens, width) and the options of a CONDITIONING of one prompt."""
     if len(conditioning) != 1:
         raise ValueError(
-            f"{name} holds {len(conditioning)} prompts, but null text replaces exactly one: connect "
-            "one CLIP Text Encode."
+            f"{name} holds {len(conditioning)} prompts, but null text takes exactly one: connect one "
+            "CLIP Text Encode."
         )
     ((embedding, options),) = conditioning
     if not isinstance(embedding, Tensor) or embedding.ndim != 3:
@@ -56,6 +56,12 @@ def with_null_text(guider, maps: NoiseMaps):
             f"{type(guider).__name__} cannot take: connect a CFGGuider, or the noise maps of DDIM "
             "Invert."
         )
+    widths = [c["cross_attn"].shape[-1] for c in conds["positive"] if "cross_attn" in c]
+    if widths and widths[0] != maps.uncond.shape[-1]:
+        raise ValueError(
+            f"The null text has tokens of width {maps.uncond.shape[-1]}, the positive prompt of "
+            f"{widths[0]}: connect the model and CLIP that the null text was made with."
+        )
     own = ("cross_attn", "model_conds", "uuid")
     options = {k: v for k, v in next(iter(conds["negative"]), {}).items() if k not in own}
     entries = null_text(guider.model_patcher, maps, conds["positive"], options)
@@ -65,7 +71,7 @@ def with_null_text(guider, maps: NoiseMaps):
 
 
 def _control(positive: list[dict]) -> dict:
-    """A ControlNet that is to steer both prompts; the host would give it to the first entry only."""
+    """A ControlNet that is to steer both prompts: the host would give it to one entry only."""
     for options in positive:
         if options.get("control_apply_to_uncond"):
             return {"control": options["control"], "control_apply_to_uncond": False}

@@ -57,7 +57,6 @@ def run(
 
     Activations are recomputed in the backward pass where they would not fit into memory.
     """
-    patcher = guider.model_patcher
 
     def attempt(recompute: bool) -> Tensor:
         def recorded(run: host.Run) -> Tensor:
@@ -67,13 +66,12 @@ def run(
         with torch.inference_mode(False), torch.enable_grad():
             return host.run(guider, latent.clone(), sigmas.clone(), recorded).detach()
 
-    free = mm.get_free_memory(patcher.load_device)
-    needed = patcher.model_size() + _KEPT * patcher.memory_required(latent.shape)
+    short = _memory_is_short(guider.model_patcher, latent)
     with _training():
         try:
-            return attempt(recompute=needed > free)
+            return attempt(recompute=short)
         except Exception as error:
-            if not mm.is_oom(error) or needed > free:
+            if not mm.is_oom(error) or short:
                 raise
         mm.soft_empty_cache()
         host.tell("Memory is short: activations are computed twice, which is slower.", logging.INFO)
@@ -123,6 +121,11 @@ def _only_context(conds: list[dict]) -> tuple[dict, comfy.conds.CONDRegular]:
             "and a model whose context is a tensor."
         )
     return conds[0], context
+
+
+def _memory_is_short(patcher, latent: Tensor) -> bool:
+    needed = patcher.model_size() + _KEPT * patcher.memory_required(latent.shape)
+    return needed > mm.get_free_memory(patcher.load_device)
 
 
 @contextlib.contextmanager

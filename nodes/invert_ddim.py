@@ -1,4 +1,4 @@
-"""From an image to noise without randomness: DDIM inversion, for this pack and for stock samplers."""
+"""From an image to noise without randomness, for this pack and for stock samplers."""
 
 from types import SimpleNamespace
 

@@ -57,7 +57,7 @@ class NullTextOptimize(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, model, positive, negative, noise_maps, cfg, method) -> io.NodeOutput:
+    def execute(cls, model, positive, negative, noise_maps, cfg, method=None) -> io.NodeOutput:
         checks.check_pivot(model, noise_maps, cfg)
         maps = find_null_text(model, positive, negative, noise_maps, cfg, method)
         check_noise_maps(maps)
@@ -70,6 +70,11 @@ class NullTextOptimize(io.ComfyNode):
 def find_null_text(model, positive, negative, maps: NoiseMaps, cfg: float, method) -> NoiseMaps:
     """The bundle of this pivot with an unconditional embedding for each step."""
     name = method.get("method") if isinstance(method, dict) else method
+    if name not in ("online", "null_text", "negative_prompt"):
+        raise ValueError(
+            f"method is {name}, which Null-Text Optimize does not know: choose online, null_text "
+            "or negative_prompt."
+        )
     info = {**maps.info, "method": f"{maps.info['method']}, {name}", "cfg": cfg}
     if name == "negative_prompt":
         source, options = conditioning.only_prompt(positive, "positive")
@@ -80,17 +85,18 @@ def find_null_text(model, positive, negative, maps: NoiseMaps, cfg: float, metho
             uncond_pooled=None if pooled is None else pooled.float().cpu(),
             info=info,
         )
-    if name not in ("online", "null_text"):
-        raise ValueError(
-            f"method is {name}, which Null-Text Optimize does not know: choose online, null_text "
-            "or negative_prompt."
-        )
     start, _ = conditioning.only_prompt(negative, "negative")
     if method.get("start_from") == "positive":
         start, _ = conditioning.only_prompt(positive, "positive")
     settings = {k: v for k, v in method.items() if k not in ("method", "start_from")}
     guider = host.cfg_guider(gradients.prepare(model), positive, negative, cfg)
     found = _optimize(guider, maps, start, online=name == "online", **settings)
+    info["updates"] = found.updates.float().mean(1).sum().item()  # of one image
+    host.tell(
+        f"Null text: {info['updates']:.0f} updates in {len(maps.zs)} steps, error "
+        f"{found.losses[-1].mean():.2g}.",
+        logging.INFO,
+    )
     xs = torch.cat([found.xs[:-1], maps.xs[-1:]])
     zs = torch.zeros_like(maps.zs)
     zs[-1] = maps.xs[-1] - found.xs[-1]
@@ -111,18 +117,10 @@ def _optimize(guider, maps: NoiseMaps, start: Tensor, **settings) -> NullText:
         # Copies, as these were made under inference mode.
         pivot = maps.xs.to(run.x_0).clone()
         uncond = repeat_to_batch_size(start.to(run.x_0), len(run.x_0)).clone()
-        result = optimize(
-            guide, pivot, maps.sigmas, maps.flow, uncond, on_step=on_step, **settings
-        )
+        result = optimize(guide, pivot, maps.sigmas, maps.flow, uncond, on_step=on_step, **settings)
         found.update(result=NullText(*(part.cpu() for part in result)))
         return run.x_0
 
     picture = guider.model_patcher.model.process_latent_out(maps.xs[-1])
     gradients.run(guider, picture, torch.tensor(maps.sigmas), loop)
-    result = found["result"]
-    host.tell(
-        f"Null text: {result.updates.float().mean(1).sum():.0f} updates in {steps} steps, error "
-        f"{result.losses[-1].mean():.2g}.",
-        logging.INFO,
-    )
-    return result
+    return found["result"]

@@ -51,3 +51,36 @@ class RandomNetwork:
         )  # (batch * frames, channels, h, w)
         out = torch.tanh(conv2d(planes, self.weight.to(x), padding=1))
         return out if x.ndim == 4 else out.unflatten(0, (x.shape[0], x.shape[2])).movedim(1, 2)
+
+    def eps(self, x_t: Tensor, alpha_bar: float) -> Tensor:
+        """The same network in the papers' notation."""
+        out = self.network(x_t) / (1 + ((1 - alpha_bar) / alpha_bar) ** 0.5)
+        if self.prediction == "v":
+            return alpha_bar**0.5 * out + (1 - alpha_bar) ** 0.5 * x_t
+        return out
+
+
+class PromptedNetwork:
+    """A guided eps network of two tokens, each (batch, 2, 3): smooth in the latent and in them."""
+
+    def __init__(self, cfg: float, seed: int = 0):
+        self.cfg = cfg
+        self.weight = normal(4, 4, 3, 3, seed=seed)
+        self.tokens = normal(6, 4, seed=seed + 1)
+        self.conditional = normal(1, 2, 3, seed=seed + 2)
+
+    def eps(self, x_t: Tensor, alpha_bar: float, prompt: Tensor) -> Tensor:
+        prompted = (prompt.flatten(1) @ self.tokens)[..., None, None]
+        return torch.tanh(0.1 * conv2d(x_t, self.weight, padding=1) + 0.2 * prompted)
+
+    def guide(self, x: Tensor, sigma: Tensor):
+        """As `inversion.optimize` takes it."""
+        level = float(sigma[0])
+        alpha_bar = 1 / (1 + level**2)
+        conditional = self.eps(x * alpha_bar**0.5, alpha_bar, self.conditional)
+
+        def denoised_with(uncond: Tensor) -> Tensor:
+            eps = self.eps(x * alpha_bar**0.5, alpha_bar, uncond)
+            return x - level * (eps + self.cfg * (conditional - eps))
+
+        return denoised_with

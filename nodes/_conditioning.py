@@ -13,8 +13,8 @@ def only_prompt(conditioning: list, name: str) -> tuple[Tensor, dict]:
     """The embedding (batch, tokens, width) and the options of a CONDITIONING of one prompt."""
     if len(conditioning) != 1:
         raise ValueError(
-            f"{name} holds {len(conditioning)} prompts, but null text takes exactly one: connect one "
-            "CLIP Text Encode."
+            f"{name} holds {len(conditioning)} prompts, but null text takes exactly one: connect "
+            "one CLIP Text Encode."
         )
     ((embedding, options),) = conditioning
     if not isinstance(embedding, Tensor) or embedding.ndim != 3:

@@ -179,7 +179,7 @@ def tiny_unet(kind, dtype=torch.float32):
     """A tiny UNet of the host's SD 1.5 or SDXL family, with arbitrary weights."""
     config = {"SD15": supported_models.SD15, "SDXL": supported_models.SDXL}[kind](
         {
-            "image_size": 32, "in_channels": 4, "out_channels": 4, "model_channels": 32,
+            "image_size": 32, "in_channels": 4, "out_channels": 4, "model_channels": 64,
             "num_res_blocks": [1, 1], "channel_mult": [1, 2], "transformer_depth": [1, 1],
             "transformer_depth_output": [1, 1, 1, 1], "transformer_depth_middle": 1,
             "context_dim": 64, "use_spatial_transformer": True, "legacy": False,
@@ -365,7 +365,7 @@ class TestErrors:
             "EFDDPMInvert", demo.model, *prompts, demo.latent, 0, STEPS, 1.0, "ddim_uniform", 0
         )
         with pytest.raises(
-            ValueError, match="made with eta 1.*connect the noise_maps output of DD"
+            ValueError, match=r"made with eta 1.*connect the noise_maps output of DD"
         ):
             optimize(maps=maps)
 
@@ -378,7 +378,7 @@ class TestErrors:
             optimize(maps=optimize()[0])
 
     def test_maps_of_another_model(self, optimize, node):
-        with pytest.raises(ValueError, match="has 3 channels in 2 dim.*works on 4 in 2"):
+        with pytest.raises(ValueError, match=r"has 3 channels in 2 dim.*works on 4 in 2"):
             optimize(model=tiny_unet("SD15"))
 
     def test_cfg_1(self, optimize):
@@ -442,7 +442,7 @@ class TestErrors:
     def test_null_text_of_another_text_encoder(self, optimize, replay):
         maps, *_ = optimize()
         wider = maps._replace(uncond=torch.cat([maps.uncond, maps.uncond], -1))
-        with pytest.raises(ValueError, match="null text has tokens of width 128.*prompt.*64"):
+        with pytest.raises(ValueError, match=r"null text has tokens of width 128.*prompt.*64"):
             replay(wider)
 
 

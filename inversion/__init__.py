@@ -1,6 +1,18 @@
 """The mathematics of inversion on tensors; knows no host, draws no noise, chooses no device."""
 
 from .ddpm import edit_friendly_path, extract, native_path, record, replay
+from .edits import (
+    Fill,
+    blend,
+    flip,
+    gain,
+    mix,
+    push_colour,
+    renoise_freely,
+    renoise_path,
+    rotate,
+    shift,
+)
 from .noise_maps import NoiseMaps, check_noise_maps
 from .schedule import (
     Denoise,
@@ -12,25 +24,43 @@ from .schedule import (
     plan_step,
     plan_steps,
 )
-from .statistics import neighbour_correlation, recover_denoised, variance_per_step
+from .statistics import (
+    neighbour_angles,
+    neighbour_correlation,
+    recover_denoised,
+    variance_per_step,
+    white_angle_density,
+)
 
 __all__ = [
     "Denoise",
+    "Fill",
     "NoiseMaps",
     "OnStep",
     "Step",
+    "blend",
     "check_eta",
     "check_noise_maps",
     "check_sigmas",
     "check_skip",
     "edit_friendly_path",
     "extract",
+    "flip",
+    "gain",
+    "mix",
     "native_path",
+    "neighbour_angles",
     "neighbour_correlation",
     "plan_step",
     "plan_steps",
+    "push_colour",
     "record",
     "recover_denoised",
+    "renoise_freely",
+    "renoise_path",
     "replay",
+    "rotate",
+    "shift",
     "variance_per_step",
+    "white_angle_density",
 ]

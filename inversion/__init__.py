@@ -13,7 +13,7 @@ from .edits import (
     rotate,
     shift,
 )
-from .noise_maps import NoiseMaps, check_noise_maps
+from .noise_maps import NoiseMaps, check_noise_maps, read_noise_maps, write_noise_maps
 from .schedule import (
     Denoise,
     OnStep,
@@ -54,6 +54,7 @@ __all__ = [
     "plan_step",
     "plan_steps",
     "push_colour",
+    "read_noise_maps",
     "record",
     "recover_denoised",
     "renoise_freely",
@@ -63,4 +64,5 @@ __all__ = [
     "shift",
     "variance_per_step",
     "white_angle_density",
+    "write_noise_maps",
 ]

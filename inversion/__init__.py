@@ -13,7 +13,7 @@ from .edits import (
     rotate,
     shift,
 )
-from .noise_maps import NoiseMaps, check_noise_maps, read_noise_maps, write_noise_maps
+from .noise_maps import Info, NoiseMaps, check_noise_maps, read_noise_maps, write_noise_maps
 from .schedule import (
     Denoise,
     OnStep,
@@ -35,6 +35,7 @@ from .statistics import (
 __all__ = [
     "Denoise",
     "Fill",
+    "Info",
     "NoiseMaps",
     "OnStep",
     "Step",

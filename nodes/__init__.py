@@ -3,15 +3,23 @@
 from comfy_api.latest import ComfyExtension, io
 
 from .demo import DemoImage, LoadDemoModel
-from .inspection import ReconstructionCheck
+from .edit import NoiseMapEdit
+from .inspection import InspectNoiseMaps, NoiseMapsToLatent, ReconstructionCheck
 from .invert import EFDDPMInvert, EFDDPMInvertCustom
-from .sample import InvertedSampler, InvertedSamplerCustom
+from .sample import InvertedSampler, InvertedSamplerCustom, RecordDDPM
+from .store import LoadNoiseMaps, SaveNoiseMaps
 
 NODES: list[type[io.ComfyNode]] = [
     EFDDPMInvert,
     EFDDPMInvertCustom,
+    NoiseMapEdit,
     InvertedSampler,
     InvertedSamplerCustom,
+    RecordDDPM,
+    SaveNoiseMaps,
+    LoadNoiseMaps,
+    InspectNoiseMaps,
+    NoiseMapsToLatent,
     ReconstructionCheck,
     LoadDemoModel,
     DemoImage,

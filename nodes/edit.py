@@ -56,7 +56,9 @@ class NoiseMapEdit(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, noise_maps, operation, mask=None, first_step=0, last_step=-1) -> io.NodeOutput:
+    def execute(
+        cls, noise_maps, operation=None, mask=None, first_step=0, last_step=-1
+    ) -> io.NodeOutput:
         checks.check_maps(noise_maps)
         name, settings = _chosen(operation)
         steps = checks.step_range(first_step, last_step, len(noise_maps.zs))
@@ -79,7 +81,7 @@ def _chosen(operation) -> tuple[str, dict]:
     wanted = [{i.id for i in op.inputs} for key, op in OPERATIONS.items() if key == name]
     if wanted != [set(settings)] or any(value is None for value in settings.values()):
         raise ValueError(
-            f"operation is {str(operation)[:60]}, which Noise Map Edit does not know: choose "
+            f"Noise Map Edit does not know this operation ({str(operation)[:60]}): choose "
             f"{', '.join(OPERATIONS)} in its menu, with all settings."
         )
     return name, settings

@@ -147,14 +147,14 @@ def test_steps_limit_colour(edit, maps, settings):
 @pytest.mark.parametrize(
     ("chosen", "message"),
     [
-        ({"operation": "melt"}, "which Noise Map Edit does not know: choose shift, flip"),
+        ({"operation": "melt"}, r"operation \({.operation.: .melt.}\): choose shift, flip"),
         ({"operation": "flip"}, "with all settings"),
         ({"operation": "flip", "axis": None}, "with all settings"),
-        ({"operation": ["a"], "axis": "horizontal"}, "does not know: choose"),
-        ({}, "does not know: choose"),
+        ({"operation": ["a"], "axis": "horizontal"}, "does not know this operation"),
+        ({}, "does not know this operation"),
         ("flip", "with all settings"),
-        (None, "operation is None"),
-        (3, "operation is {'operation': 3}|operation is 3"),
+        (None, r"operation \(None\)"),
+        (3, r"operation \(3\)"),
     ],
 )
 def test_unknown_operations_are_named(node, maps, chosen, message):

@@ -37,9 +37,15 @@ def inspect(maps: NoiseMaps, strips: dict[str, Tensor]) -> Tensor:
 
     `strips` holds preview colours (count, height, width, 3) by name; a row of `_COLUMNS` is shown.
     """
-    import matplotlib  # here, so that starting ComfyUI does not import it
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    try:  # here, so that starting ComfyUI does not import it
+        import matplotlib
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise RuntimeError(
+            "Inspect Noise Maps draws with matplotlib, which cannot be imported: install it into "
+            "ComfyUI's Python (pip install matplotlib)."
+        ) from error
 
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(13, 4.6 + 1.6 * len(strips)), dpi=_DPI, layout="constrained")

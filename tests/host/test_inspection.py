@@ -1,6 +1,7 @@
 """Recorded maps, the plots, and latents taken out of a bundle."""
 
 import importlib
+import sys
 
 import pytest
 import torch
@@ -86,6 +87,12 @@ def test_one_picture_of_each_image_is_drawn(node, maps):
 def test_bundles_of_every_kind_are_drawn(node, maps, changes):
     (image,) = node("InspectNoiseMaps", maps._replace(**changes))
     assert image.isfinite().all()
+
+
+def test_a_host_without_matplotlib_is_told_what_to_install(node, maps, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(RuntimeError, match=r"cannot be imported: install it .*pip install matplot"):
+        node("InspectNoiseMaps", maps)
 
 
 def test_one_step_and_video_are_drawn(node, maps):

@@ -18,7 +18,6 @@ from torch import Tensor
 
 from .noise_maps import NoiseMaps
 from .schedule import Step
-from .statistics import recover_denoised
 
 Fill = Literal["reflect", "wrap", "resample"]
 
@@ -68,9 +67,9 @@ def push_colour(maps: NoiseMaps, colour: Tensor, strength: float, steps: range) 
             f"Steps {steps.start} to {steps[-1]} of these noise maps add no noise to push a colour "
             "in: colour needs an EF-DDPM bundle, and steps before its last."
         )
-    denoised = recover_denoised(maps)
     for i in noisy:
-        zs[i] += strength * (colour - denoised[i])
+        denoised = planned[i].recover_denoised(maps.xs[i], maps.xs[i + 1], maps.zs[i])
+        zs[i] += strength * (colour - denoised)
     return _carried(maps, zs, torch.zeros_like(maps.xs[0]))
 
 
@@ -125,15 +124,19 @@ def mix(maps: NoiseMaps, other: NoiseMaps, amount: float) -> NoiseMaps:
         return maps._replace(xs=chosen.xs, zs=chosen.zs)
     x_0A, x_0B = _picture(maps), _picture(other)
     x_0 = x_0A.lerp(x_0B, amount)
-    xs, zs = maps.xs.clone(), recover_denoised(maps).lerp(recover_denoised(other), amount)
+    xs, zs = torch.empty_like(maps.xs), torch.empty_like(maps.zs)
     for i, step in enumerate(maps.steps):
         n_A, n_B = _noise(maps.xs[i], x_0A, step), _noise(other.xs[i], x_0B, step)
         n = n_A.lerp(n_B, amount)
         wanted = _mean_square(n_A).lerp(_mean_square(n_B), amount)
         xs[i] = step.alpha * x_0 + step.sigma * n * (wanted / _mean_square(n)).sqrt()
     xs[-1] = x_0
-    for i, step in enumerate(maps.steps):  # zs holds denoised until then
-        zs[i] = (xs[i + 1] - step.mean(xs[i], zs[i])) / step.scale
+    for i, step in enumerate(maps.steps):
+        denoised_A, denoised_B = (
+            step.recover_denoised(m.xs[i], m.xs[i + 1], m.zs[i]) for m in (maps, other)
+        )
+        mean = step.mean(xs[i], denoised_A.lerp(denoised_B, amount))
+        zs[i] = (xs[i + 1] - mean) / step.scale
     return maps._replace(xs=xs, zs=zs)
 
 

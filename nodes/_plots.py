@@ -14,7 +14,7 @@ from ..inversion import (
 )
 
 INK, MAPS, WHITE, EXPECTED = "#333333", "#1f6fb4", "#9a9a9a", "#d9772b"
-_STYLE = {
+STYLE = {
     "font.size": 13,
     "axes.edgecolor": INK,
     "axes.labelcolor": INK,
@@ -47,7 +47,7 @@ def inspect(maps: NoiseMaps, strips: dict[str, Tensor]) -> Tensor:
             "ComfyUI's Python (pip install matplotlib)."
         ) from error
 
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(13, 4.6 + 1.6 * len(strips)), dpi=_DPI, layout="constrained")
         canvas = FigureCanvasAgg(figure)
         halves = figure.subfigures(2, 1, height_ratios=[4.6, 1.6 * len(strips)], squeeze=False)

@@ -272,6 +272,19 @@ def test_variation_keeps_the_strength_of_the_noise(amount, eta):
     assert varied.xs[-1].equal(maps.xs[-1])
 
 
+def test_mix_lies_between_its_parents_and_keeps_the_strength_of_the_noise():
+    maps, _ = made((2, 4, 64, 64))
+    other, _ = other_of(maps)
+    mixed = mix(maps, other, 0.3)
+    assert (mixed.xs[-1] - torch.lerp(maps.xs[-1], other.xs[-1], 0.3)).abs().max() < 1e-6
+    for i, sigma in enumerate(maps.sigmas[:-1]):
+        squares = [
+            ((m.xs[i] - m.xs[-1]) / sigma).square().flatten(1).mean(1) for m in (maps, other)
+        ]
+        found = ((mixed.xs[i] - mixed.xs[-1]) / sigma).square().flatten(1).mean(1)
+        assert (found / torch.lerp(*squares, 0.3) - 1).abs().max() < 1e-3
+
+
 def test_free_renoising_brings_white_maps():
     maps, _ = made((1, 4, 64, 64))
     freed = renoise_freely(maps, 1.0, fresh(maps), ALL)

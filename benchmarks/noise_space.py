@@ -189,12 +189,12 @@ def coloured(bench: Bench) -> tuple[list[dict], list[Tensor]]:
     return rows, nearest
 
 
-def at_change(curve: list[tuple[float, float]], change: float) -> float:
-    """Texture at a change of colour, between the two settings around it; NaN outside of them."""
+def at_change(curve: list[tuple[float, float]], change: float) -> float | None:
+    """Texture at a change of colour, between the two settings around it; None outside of them."""
     for (low, before), (high, after) in pairwise(sorted(curve)):
         if low <= change <= high:
             return before + (after - before) * (change - low) / (high - low)
-    return float("nan")
+    return None
 
 
 def diverse(bench: Bench) -> tuple[list[dict], dict]:

@@ -3,17 +3,25 @@
     python tools/in_host.py benchmarks.cost
 
 Counts network rows and measures, in one run, the share of time spent outside the guider's
-predictions. The import is timed as a starting ComfyUI does it, after the host's own modules.
+predictions. The import is timed as a starting ComfyUI does it, after the host's own modules. Edits,
+saving and loading are measured on noise maps of the size of 100 SDXL steps, with the memory that
+they take on top, as a multiple of the bundle's.
 """
 
+import ctypes
+import gc
 import importlib
 import statistics
 import sys
+import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 
+import psutil
 import torch
 from comfy.samplers import CFGGuider
 
@@ -68,6 +76,74 @@ def share_outside(run: Callable[[], object]) -> tuple[int, float]:
     return len(seconds), statistics.median(shares)
 
 
+def sdxl_maps():
+    from ..inversion import NoiseMaps
+
+    generator = torch.Generator().manual_seed(0)
+    xs, zs = (torch.randn(n, 1, 4, 128, 128, generator=generator) for n in (101, 100))
+    sigmas = tuple(14.6 * (1 - i / 100) ** 3 for i in range(101))
+    return NoiseMaps(xs, zs, sigmas, 1.0, False, 0, {"latent_format": "SDXL"})
+
+
+def cost(run: Callable[[], object]) -> tuple[float, float]:
+    """Seconds, the median of several runs, and bytes that the last run took on top at its peak."""
+    seconds = []
+    for _ in range(REPEATS):
+        started = time.perf_counter()
+        run()
+        seconds.append(time.perf_counter() - started)
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)  # gives back what earlier runs left
+    process, ended = psutil.Process(), threading.Event()
+    before = largest = process.memory_info().rss
+
+    def watch() -> None:
+        nonlocal largest
+        while not ended.wait(0.0005):
+            largest = max(largest, process.memory_info().rss)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    run()
+    ended.set()
+    watcher.join()
+    return statistics.median(seconds), largest - before
+
+
+def material_rows(folder: Path) -> list[dict]:
+    """A row for each operation of Noise Map Edit, with and without a mask, and for a file."""
+    from ..inversion import read_noise_maps, write_noise_maps
+    from ..nodes.edit import NoiseMapEdit
+
+    maps = sdxl_maps()
+    size = 4 * (maps.xs.numel() + maps.zs.numel())
+    operations = {
+        "shift": {"x": 24, "y": -40, "fill": "reflect", "variation": 0},
+        "flip": {"axis": "horizontal"},
+        "rotate": {"turns": 1},
+        "gain": {"gain": 1.1},
+        "colour": {"target": {"samples": torch.zeros(1, 4, 128, 128)}, "strength": 0.05},
+        "renoise": {"kind": "variation", "amount": 1.0, "variation": 0},
+        "mix": {"other": maps._replace(zs=maps.zs.flip(-1)), "amount": 0.5},
+    }
+    mask, path = torch.rand(1, 1024, 1024), folder / "maps.safetensors"
+    runs = {
+        f"{name}{' in a mask' if given is not None else ''}": partial(
+            NoiseMapEdit.execute, maps, {"operation": name, **settings}, given
+        )
+        for name, settings in operations.items()
+        for given in (None, mask)
+    }
+    runs["save"] = partial(write_noise_maps, maps, path, {})
+    runs["load"] = partial(read_noise_maps, path)
+    rows = []
+    for name, run in runs.items():
+        seconds, memory = cost(run)
+        speed = {"seconds": seconds, "MB/s": size / seconds / 1e6, "memory": memory / size}
+        rows.append({"of 100 SDXL steps": name, **speed})
+    return rows
+
+
 @torch.inference_mode()
 def main() -> None:
     imported = import_seconds()
@@ -92,4 +168,7 @@ def main() -> None:
             )
     print_table(rows)
     print(f"importing the nodes: {imported:.3f} s")
-    write_results("cost", {"rows": rows, "import seconds": imported})
+    with tempfile.TemporaryDirectory() as folder:
+        material = material_rows(Path(folder))
+    print_table(material)
+    write_results("cost", {"rows": rows, "import seconds": imported, "material": material})

@@ -53,6 +53,11 @@ class Step(NamedTuple):
         eps = (x - self.alpha * denoised) / self.sigma
         return self.alpha_next * denoised + self.direction * eps
 
+    def recover_denoised(self, x: Tensor, x_next: Tensor, z: Tensor) -> Tensor:
+        """The x_0 with which this step leads from x to x_next."""
+        known = x_next - self.scale * z - self.carry * x
+        return known / (self.alpha_next - self.carry * self.alpha)
+
 
 def plan_step(sigma: float, sigma_next: float, eta: float, flow: bool) -> Step:
     """The step from `sigma` to `sigma_next`.

@@ -3,11 +3,13 @@
 from comfy_api.latest import ComfyExtension, io
 
 from .demo import DemoImage, LoadDemoModel
-from .inspection import ReconstructionCheck
+from .edit import NoiseMapEdit
+from .inspection import InspectNoiseMaps, NoiseMapsToLatent, ReconstructionCheck
 from .invert import EFDDPMInvert, EFDDPMInvertCustom
 from .invert_ddim import DDIMInvert, DDIMInvertCustom
 from .optimize import NullTextOptimize
-from .sample import InvertedSampler, InvertedSamplerCustom
+from .sample import InvertedSampler, InvertedSamplerCustom, RecordDDPM
+from .store import LoadNoiseMaps, SaveNoiseMaps
 
 NODES: list[type[io.ComfyNode]] = [
     EFDDPMInvert,
@@ -15,8 +17,14 @@ NODES: list[type[io.ComfyNode]] = [
     DDIMInvert,
     DDIMInvertCustom,
     NullTextOptimize,
+    NoiseMapEdit,
     InvertedSampler,
     InvertedSamplerCustom,
+    RecordDDPM,
+    SaveNoiseMaps,
+    LoadNoiseMaps,
+    InspectNoiseMaps,
+    NoiseMapsToLatent,
     ReconstructionCheck,
     LoadDemoModel,
     DemoImage,

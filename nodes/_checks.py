@@ -51,6 +51,27 @@ def image_and_schedule(
 
 def _image_latent(patcher, latent: dict) -> Tensor:
     """The samples of a LATENT as this model takes them; ValueError where they hold no image."""
+    samples = single_tensor(latent)
+    if not samples.isfinite().all():
+        raise ValueError(
+            "The latent holds NaN or infinite values: check the VAE (a float32 VAE helps) and "
+            "the image."
+        )
+    if not samples.any():
+        raise ValueError(
+            "The latent is empty (all zeros), so there is no image to invert: connect the output "
+            "of VAE Encode."
+        )
+    if "noise_mask" in latent:
+        tell(
+            "The latent's noise_mask is ignored; connect the mask to Inverted Sampler.",
+            logging.INFO,
+        )
+    return fitting_latent(patcher, latent)
+
+
+def single_tensor(latent: dict) -> Tensor:
+    """The samples of a LATENT; ValueError where they are several tensors, or nothing."""
     samples = latent["samples"]
     if samples.is_nested:
         raise ValueError(
@@ -62,28 +83,21 @@ def _image_latent(patcher, latent: dict) -> Tensor:
             f"The latent has no elements (shape {tuple(samples.shape)}): connect the output of "
             "VAE Encode."
         )
-    if not samples.isfinite().all():
-        raise ValueError(
-            "The latent holds NaN or infinite values: check the VAE (a float32 VAE helps) and "
-            "the image."
-        )
-    if not samples.any():
-        raise ValueError(
-            "The latent is empty (all zeros), so there is no image to invert: connect the output "
-            "of VAE Encode."
-        )
-    samples = comfy.sample.fix_empty_latent_channels(patcher, samples)
+    return samples
+
+
+def fitting_latent(patcher, latent: dict) -> Tensor:
+    """The samples of a LATENT with the channels and dimensions of the model; those of an empty one
+    are made to fit, as stock samplers do.
+    """
+    ratios = {key: latent[key] for key in latent if key.startswith("downscale_ratio_")}
+    samples = comfy.sample.fix_empty_latent_channels(patcher, single_tensor(latent), **ratios)
     check_latent(
         patcher,
         samples.shape,
         "The latent",
         "Encode the image with the VAE of the connected model.",
     )
-    if "noise_mask" in latent:
-        tell(
-            "The latent's noise_mask is ignored; connect the mask to Inverted Sampler.",
-            logging.INFO,
-        )
     indices = latent.get("batch_index", range(len(samples)))
     if len(indices) != len(samples):
         raise ValueError(
@@ -105,14 +119,19 @@ def check_latent(patcher, shape, what: str, remedy: str) -> None:
         )
 
 
-def check_bundle(patcher, maps: NoiseMaps) -> None:
-    """ValueError unless the noise maps were made with a model like the connected one."""
+def check_maps(maps: NoiseMaps) -> None:
+    """ValueError unless this is a sound bundle."""
     if not isinstance(maps, NoiseMaps):
         raise ValueError(
             f"noise_maps holds a {type(maps).__name__}: connect the noise_maps output of an "
             "Invert node."
         )
     check_noise_maps(maps)
+
+
+def check_bundle(patcher, maps: NoiseMaps) -> None:
+    """ValueError unless the noise maps were made with a model like the connected one."""
+    check_maps(maps)
     remedy = "Connect the model that the maps were made with."
     check_latent(patcher, maps.xs.shape[1:], "The latent in these noise maps", remedy)
     found = maps.info.get("latent_format", "unknown")
@@ -152,6 +171,17 @@ def check_pivot(patcher, maps: NoiseMaps, cfg: float) -> None:
             "cfg is 1, where the negative prompt has no effect and nothing is to be repaired: set "
             "the cfg of the edit, usually 7.5."
         )
+
+
+def step_range(first: int, last: int, steps: int) -> range:
+    """The steps `first` to `last` of a bundle; -1 is its last one."""
+    end = steps if last == -1 else last + 1
+    if not 0 <= first < end <= steps:
+        raise ValueError(
+            f"first_step is {first} and last_step is {last}, but the noise maps hold steps 0 to "
+            f"{steps - 1}: set first_step to 0 and last_step to -1 for all of them."
+        )
+    return range(first, end)
 
 
 def fit_mask(mask: Tensor, shape: tuple[int, ...]) -> Tensor:

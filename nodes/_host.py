@@ -7,9 +7,12 @@ The guider loads the model, prepares conditioning of every kind and moves latent
 
 import hashlib
 import logging
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
+import comfy.latent_formats
 import comfy.model_management as mm
 import comfy.samplers
 import latent_preview
@@ -18,9 +21,12 @@ from comfy_execution.utils import get_executing_context
 from server import PromptServer
 from torch import Tensor
 
-from ..inversion import Denoise, OnStep
+from ..inversion import Denoise, Info, NoiseMaps, OnStep
 
 logger = logging.getLogger(__name__)
+
+_PYPROJECT = (Path(__file__).parents[1] / "pyproject.toml").read_text()
+PACK_VERSION = re.findall(r'^version = "(.+)"', _PYPROJECT, re.MULTILINE)[0]
 
 
 class Run(NamedTuple):
@@ -182,7 +188,7 @@ def _is_plain(guider) -> bool:
     return type(guider).predict_noise is comfy.samplers.CFGGuider.predict_noise
 
 
-def describe(guider, **info: str | float | int) -> dict[str, str | float | int | list[str]]:
+def describe(guider, **info: str | float | int) -> Info:
     """The `info` of a bundle made by this guider."""
     patcher, cfg = guider.model_patcher, guidance(guider)
     return {
@@ -191,7 +197,20 @@ def describe(guider, **info: str | float | int) -> dict[str, str | float | int |
         "model": type(patcher.model).__name__,
         "latent_format": type(patcher.get_model_object("latent_format")).__name__,
         "edits": [],
+        "pack": PACK_VERSION,
     }
+
+
+def latent_format(maps: NoiseMaps) -> comfy.latent_formats.LatentFormat:
+    """Of the latents in a bundle, by the name that it holds."""
+    name = maps.info.get("latent_format", "unknown")
+    kind = getattr(comfy.latent_formats, str(name), None)
+    if not isinstance(kind, type) or not issubclass(kind, comfy.latent_formats.LatentFormat):
+        raise ValueError(
+            f"These noise maps hold {name} latents, which this ComfyUI does not know: update "
+            "ComfyUI, or invert again."
+        )
+    return kind()
 
 
 def tell(text: str, level: int = logging.WARNING) -> None:

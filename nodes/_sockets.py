@@ -80,20 +80,24 @@ def invert_skip_input(default: int) -> io.Int.Input:
     )
 
 
+def eta_input() -> io.Float.Input:
+    return io.Float.Input(
+        "eta",
+        default=1.0,
+        min=0.0,
+        max=1.0,
+        step=0.01,
+        optional=True,
+        advanced=True,
+        tooltip="Share of DDPM noise in each step. 1 is the paper's; lower puts less of the "
+        "image into the maps.",
+    )
+
+
 def path_inputs() -> list:
     """The advanced inputs of both EF-DDPM inversions."""
     return [
-        io.Float.Input(
-            "eta",
-            default=1.0,
-            min=0.0,
-            max=1.0,
-            step=0.01,
-            optional=True,
-            advanced=True,
-            tooltip="Share of DDPM noise in each step. 1 is the paper's; lower puts less of the "
-            "image into the maps.",
-        ),
+        eta_input(),
         io.Combo.Input(
             "path",
             options=["edit_friendly", "native"],

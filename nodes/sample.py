@@ -1,15 +1,25 @@
-"""From noise maps to an image."""
+"""To an image: from noise maps, or from noise whose maps are recorded."""
 
 import logging
 
 import torch
 from comfy_api.latest import io
 
-from ..inversion import NoiseMaps, replay
+from ..inversion import NoiseMaps, check_eta, check_noise_maps, check_sigmas, record, replay
 from . import _checks as checks
 from . import _host as host
 from ._conditioning import with_null_text
-from ._sockets import CATEGORY, NoiseMapsType, cfg_input, model_inputs, replay_settings
+from ._sockets import (
+    CATEGORY,
+    MAX_SEED,
+    NoiseMapsType,
+    cfg_input,
+    eta_input,
+    model_inputs,
+    replay_settings,
+    scheduler_input,
+    steps_input,
+)
 
 _ALIASES = ["edit friendly", "ddpm inversion", "replay", "edit image", "resample"]
 _OUTPUT = "The reconstruction or the edit, for VAE Decode."
@@ -125,3 +135,81 @@ def _tell_about_cfg(maps: NoiseMaps, cfg: float | None) -> None:
             f"Inverted at cfg {source_cfg:g}, sampled at {cfg:g}: an edit, not a reconstruction.",
             logging.INFO,
         )
+
+
+class RecordDDPM(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="ImprintRecordDDPM",
+            display_name="DDPM Sample and Record",
+            category=CATEGORY,
+            description="Samples a new image by DDPM and records its true noise maps, to compare "
+            "with inverted ones or to edit.",
+            search_aliases=["ancestral", "generate", "native noise maps", "recorded"],
+            inputs=[
+                *model_inputs(
+                    "What the image shall show.", "What it shall not show. Not used at cfg 1."
+                ),
+                io.Latent.Input(
+                    "latent_image",
+                    tooltip="Gives the size and the number of images: an empty latent, or any of "
+                    "that size. What it shows is not used.",
+                ),
+                io.Int.Input(
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=MAX_SEED,
+                    control_after_generate=True,
+                    tooltip="Draws the image. Another seed gives another one.",
+                ),
+                steps_input(100),
+                cfg_input(7.5, "Guidance: higher follows the prompt more."),
+                scheduler_input(),
+                eta_input(),
+            ],
+            outputs=[
+                NoiseMapsType.Output(
+                    display_name="noise_maps",
+                    tooltip="The maps that the image was made from, for Inverted Sampler or Noise "
+                    "Map Edit.",
+                ),
+                io.Latent.Output(display_name="latent", tooltip="The image, for VAE Decode."),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls, model, positive, negative, latent_image, seed, steps, cfg, scheduler, eta=1.0
+    ) -> io.NodeOutput:
+        guider = host.cfg_guider(model, positive, negative, cfg)
+        sigmas = host.schedule(model, scheduler, steps)
+        maps, samples = sample_and_record(guider, sigmas, latent_image, seed, eta, scheduler)
+        return io.NodeOutput(maps, {"samples": samples})
+
+
+def sample_and_record(
+    guider, sigmas, latent_image, seed, eta, scheduler
+) -> tuple[NoiseMaps, torch.Tensor]:
+    """The bundle of a new image, and its latent."""
+    patcher, levels = guider.model_patcher, tuple(sigmas.tolist())
+    flow = checks.is_flow(patcher)
+    check_sigmas(levels, flow)
+    check_eta(eta)
+    empty = torch.zeros_like(checks.fitting_latent(patcher, latent_image), dtype=torch.float32)
+    noise = host.step_noise(latent_image, empty, len(levels) - 1, seed)
+    found = {}
+
+    def loop(run: host.Run):
+        drawn = noise.to(run.x_0)
+        x_T = levels[0] * drawn[0]
+        xs, zs = record(run.denoise, x_T, levels, eta, flow, drawn[1:], run.on_step)
+        found.update(xs=xs.cpu(), zs=zs.cpu())
+        return xs[-1]
+
+    samples = host.run(guider, empty, sigmas, loop)
+    info = host.describe(guider, method="recorded", scheduler=scheduler, seed=seed)
+    maps = NoiseMaps(**found, sigmas=levels, eta=eta, flow=flow, skipped=0, info=info)
+    check_noise_maps(maps)
+    return maps, samples

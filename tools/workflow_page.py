@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from client import Server
 
-WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
+DYNAMIC = "COMFY_DYNAMICCOMBO_V3"
+WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO", DYNAMIC)
 WIDTH, GAP, NOTE_COLOUR = 330, 60, "#432"
 
 
@@ -71,7 +72,7 @@ class Page:
 
     def node(self, name: str, node: Node) -> dict:
         table = self.server.get(f"/object_info/{node.type}")[node.type]
-        declared = {**table["input"].get("required", {}), **table["input"].get("optional", {})}
+        declared = _declared(table["input"], node.inputs)
         unknown = set(node.inputs) - set(declared)
         if unknown:
             raise RuntimeError(f"{node.type} has no input {sorted(unknown)}.")
@@ -130,3 +131,14 @@ class Page:
             "extra": {},
             "version": 0.4,
         }
+
+
+def _declared(table: dict, given: dict, prefix: str = "") -> dict:
+    """Inputs by id in the node's order, with those that the chosen option of a menu adds."""
+    found = {}
+    for key, spec in {**table.get("required", {}), **table.get("optional", {})}.items():
+        found[prefix + key] = spec
+        if spec[0] == DYNAMIC:
+            options = {option["key"]: option["inputs"] for option in spec[1]["options"]}
+            found |= _declared(options[given[prefix + key]], given, f"{prefix}{key}.")
+    return found

@@ -3,151 +3,23 @@
 import json
 import sys
 
+from example_graphs import (
+    DEMO,
+    DEMO_IMAGE,
+    DEMO_MODEL,
+    SOURCE,
+    demo_graph,
+    edit_graph,
+    flat_colour,
+    map_edit,
+    saved_graph,
+    second_picture,
+    stable_diffusion,
+)
 from host import ROOT, set_up
 from server import serve
 from workflow_page import Node, Note, Page
 
-
-def text(column: int, title: str, clip: tuple, words) -> Node:
-    return Node(column, "CLIPTextEncode", {"text": words, "clip": clip}, title, 130)
-
-
-def edit_graph(
-    loader: Node,
-    picture: dict[str, Node],
-    caption,
-    *,
-    negative: str,
-    invert: dict,
-    edit: dict,
-    edits: list[str],
-    scale: bool,
-) -> dict:
-    """One inversion, replayed under the source prompt and under each edit; `picture["image"]` gives
-    the image.
-    """
-    model, clip, vae = ("model", 0), ("model", 1), ("model", 2)
-    graph: dict = {"model": loader, **picture}
-    graph["source"] = text(1, "Source prompt: what the picture shows", clip, caption)
-    graph["negative"] = text(1, "Negative prompt", clip, negative)
-    graph["encode"] = Node(1, "VAEEncode", {"pixels": ("image", 0), "vae": vae})
-    prompts = {"model": model, "negative": ("negative", 0)}
-    graph["invert"] = Node(
-        2,
-        "ImprintEFDDPMInvert",
-        {
-            **prompts,
-            "positive": ("source", 0),
-            "latent_image": ("encode", 0),
-            "seed": 0,
-            **invert,
-            "scheduler": "ddim_uniform",
-            "eta": 1.0,
-            "path": "edit_friendly",
-            "batch_timesteps": 1,
-        },
-    )
-    replay = {"noise_maps": ("invert", 0), "skip_steps": 0, "residual": 1.0}
-    graph["reference"] = Node(
-        3, "VAEDecode", {"samples": ("encode", 0), "vae": vae}, "VAE round trip of the picture"
-    )
-    graph["replay"] = Node(
-        3,
-        "ImprintInvertedSampler",
-        {**prompts, **replay, "positive": ("source", 0), "cfg": invert["cfg"]},
-        "Reconstruction: source prompt, same cfg",
-    )
-    graph["reconstruction"] = Node(4, "VAEDecode", {"samples": ("replay", 0), "vae": vae})
-    graph["check"] = Node(
-        5,
-        "ImprintReconstructionCheck",
-        {"reference": ("reference", 0), "image": ("reconstruction", 0)},
-        height=330,
-    )
-    graph["report"] = Node(5, "PreviewAny", {"source": ("check", 1)}, "How exact is it?", 110)
-    row = [("reference", 0), ("reconstruction", 0)]
-    for i, words in enumerate(edits):
-        graph[f"target{i}"] = text(2, "Target prompt: what it shall show", clip, words)
-        graph[f"sample{i}"] = Node(
-            3,
-            "ImprintInvertedSampler",
-            {**prompts, **replay, "positive": (f"target{i}", 0), **edit},
-            "Edit",
-        )
-        graph[f"edit{i}"] = Node(4, "VAEDecode", {"samples": (f"sample{i}", 0), "vae": vae})
-        row.append((f"edit{i}", 0))
-    for i, (left, right) in enumerate(
-        zip([row[0], *((f"row{i}", 0) for i in range(len(row)))], row[1:], strict=False)
-    ):
-        graph[f"row{i}"] = Node(
-            5,
-            "ImageStitch",
-            {
-                "image1": left,
-                "image2": right,
-                "direction": "right",
-                "match_image_size": True,
-                "spacing_width": 2 if scale else 16,
-                "spacing_color": "white",
-            },
-            collapsed=True,
-        )
-    shown = (f"row{len(row) - 2}", 0)
-    if scale:
-        graph["large"] = Node(
-            6, "ImageScaleBy", {"image": shown, "upscale_method": "nearest-exact", "scale_by": 8.0}
-        )
-        shown = ("large", 0)
-    graph["save"] = Node(
-        6,
-        "SaveImage",
-        {"images": shown, "filename_prefix": "imprint/edit"},
-        "source | reconstruction | edits",
-        300,
-    )
-    return graph
-
-
-def stable_diffusion(name: str, url: str, *, megapixels: float) -> dict:
-    """The paper's settings on a downloaded checkpoint and the user's own picture."""
-    checkpoint = {"name": name, "url": url, "directory": "checkpoints"}
-    return edit_graph(
-        Node(0, "CheckpointLoaderSimple", {"ckpt_name": name}, models=(checkpoint,)),
-        {
-            "file": Node(0, "LoadImage", {"image": "example.png"}, "Your picture", 330),
-            "image": Node(
-                0,
-                "ImageScaleToTotalPixels",
-                {
-                    "image": ("file", 0),
-                    "upscale_method": "lanczos",
-                    "megapixels": megapixels,
-                    "resolution_steps": 64,
-                },
-                "The model's own size",
-            ),
-        },
-        "a photo of a cat sitting on a chair",
-        negative="",
-        invert={"steps": 100, "cfg": 3.5, "skip_steps": 36},
-        edit={"cfg": 15.0},
-        edits=["a photo of a dog sitting on a chair"],
-        scale=False,
-    )
-
-
-# benchmarks/editing.py finds the best edits of the demo model at cfg 1 to 2: it saturates early.
-DEMO = {
-    "negative": "",
-    "invert": {"seed": 1, "steps": 50, "cfg": 1.0, "skip_steps": 14},
-    "edit": {"cfg": 1.5},
-    "edits": ["a blue circle on grass", "a red square on grass", "a red circle on night"],
-    "scale": True,
-}
-DEMO_MODEL = Node(0, "ImprintLoadDemoModel", {"prediction": "v"})
-DEMO_IMAGE = Node(
-    0, "ImprintDemoImage", {"shape": "circle", "colour": "red", "ground": "grass", "variation": 2}
-)
 DEMO_NOTE = Note(
     0,
     "Edit a picture by its prompt",
@@ -181,6 +53,57 @@ SD_NOTE = Note(
     400,
 )
 
+SHIFT = {"y": 0, "variation": 3}
+SHIFT_NOTE = Note(
+    0,
+    "Move a picture in its noise maps",
+    "**Noise Map Edit** moves the noise maps, and **Inverted Sampler** draws the picture again at "
+    "its new place: it invents what comes into view, and mends the edges.\n\nTry: `x` and `y` are "
+    "in pixels, whole latent cells (1 pixel here, 8 in Stable Diffusion); `fill` says what the "
+    "empty edge starts from; a target prompt instead of the source prompt edits and moves at once.",
+    250,
+)
+COLOUR_NOTE = Note(
+    0,
+    "Push a colour, keep the texture",
+    "At each step, `colour` moves the noise map by a little of what separates the picture from the "
+    "*target*, a flat colour through VAE Encode. The texture lives on.\n\nFrom left: all over, "
+    "stronger, and only inside the object's mask.\n\nTry another colour in EmptyImage, or a "
+    "picture in its place. 0.05 is the paper's strength for 100 steps; here are 36.",
+    280,
+)
+MIX_NOTE = Note(
+    0,
+    "Mix two pictures",
+    "Both pictures are inverted with the same settings. `mix` goes from the first (0) to the "
+    "second (1); the prompt decides what to see in it.\n\nFrom left: half and half under the first "
+    "prompt, under the second, and under a prompt that takes something of both.",
+    240,
+)
+SAVE_NOTE = Note(
+    0,
+    "Save noise maps",
+    "Press Run: the noise maps are written to `output/noise_maps/`, with everything that a replay "
+    "must know, and this workflow.\n\nThen open *demo_noise_maps_2_load*.",
+    200,
+)
+LOAD_NOTE = Note(
+    0,
+    "Load noise maps",
+    "Run *demo_noise_maps_1_save* first; then this one edits from its file, without inverting "
+    "again.\n\nA file from somebody else goes into the input folder: the button of **Load Noise "
+    "Maps** puts it there.",
+    220,
+)
+INSPECT_NOTE = Note(
+    0,
+    "Look at noise maps",
+    "Above: the maps of an edit-friendly inversion. They are strong, neighbours oppose each other, "
+    "and the picture is imprinted in them.\n\nBelow: a picture that was sampled, with its own "
+    "maps. They are white noise: variance 1, neighbours independent.",
+    230,
+)
+
 EXAMPLES = {
     "demo_edit_friendly_edit": (
         DEMO_NOTE,
@@ -194,6 +117,94 @@ EXAMPLES = {
             "a red circle on grass",
             **DEMO,
         ),
+    ),
+    "demo_shift": (
+        SHIFT_NOTE,
+        demo_graph(
+            materials={
+                "right": (map_edit("Shift", "shift", x=8, fill="reflect", **SHIFT), SOURCE),
+                "left": (map_edit("Shift and wrap", "shift", x=-8, fill="wrap", **SHIFT), SOURCE),
+                "flip": (map_edit("Flip", "flip", axis="horizontal"), SOURCE),
+            }
+        ),
+    ),
+    "demo_colour": (
+        COLOUR_NOTE,
+        demo_graph(
+            flat_colour(0x1A1AFF),
+            materials={
+                name: (map_edit(title, "colour", mask, target=("target", 0), strength=s), SOURCE)
+                for name, title, mask, s in (
+                    ("soft", "Colour all over", None, 0.05),
+                    ("strong", "Colour more", None, 0.1),
+                    ("inside", "Colour the object", ("image", 2), 0.2),
+                )
+            },
+        ),
+    ),
+    "demo_mix": (
+        MIX_NOTE,
+        demo_graph(
+            second_picture(),
+            materials={
+                prompt: (
+                    map_edit("Half and half", "mix", other=("second_invert", 0), amount=0.5),
+                    (prompt_node, 0),
+                )
+                for prompt, prompt_node in (
+                    ("first_words", "source"),
+                    ("second_words", "second_source"),
+                    ("both_words", "both"),
+                )
+            },
+        ),
+    ),
+    "demo_noise_maps_1_save": (
+        SAVE_NOTE,
+        demo_graph()
+        | {
+            "keep": Node(
+                3,
+                "ImprintSaveNoiseMaps",
+                {"noise_maps": ("invert", 0), "filename_prefix": "noise_maps/demo"},
+            )
+        },
+    ),
+    "demo_noise_maps_2_load": (LOAD_NOTE, saved_graph()),
+    "demo_inspect": (
+        INSPECT_NOTE,
+        demo_graph()
+        | {
+            "inspect": Node(
+                7,
+                "ImprintInspectNoiseMaps",
+                {"noise_maps": ("invert", 0)},
+                "Edit-friendly maps",
+                520,
+            ),
+            "record": Node(
+                2,
+                "ImprintRecordDDPM",
+                {
+                    "model": ("model", 0),
+                    "positive": ("source", 0),
+                    "negative": ("negative", 0),
+                    "latent_image": ("encode", 0),
+                    "seed": 0,
+                    "steps": 50,
+                    "cfg": 1.0,
+                    "scheduler": "ddim_uniform",
+                    "eta": 1.0,
+                },
+            ),
+            "inspect_recorded": Node(
+                7,
+                "ImprintInspectNoiseMaps",
+                {"noise_maps": ("record", 0)},
+                "Recorded maps",
+                520,
+            ),
+        },
     ),
     "sd15_edit_friendly_edit": (
         SD_NOTE,

@@ -21,13 +21,24 @@ def schemas():
     return {node.GET_SCHEMA().node_id: node.GET_SCHEMA() for node in nodes}
 
 
+def inputs_of(schema) -> dict:
+    """All inputs by the ids that workflow files know, those of a dynamic option under its name."""
+    found = {}
+    for i in schema.inputs:
+        found[i.id] = i
+        for option in getattr(i, "options", None) or []:
+            for nested in getattr(option, "inputs", []):
+                found[f"{i.id}={option.key}.{nested.id}"] = nested
+    return found
+
+
 def described() -> dict:
     """What of each schema a workflow file depends on."""
     return {
         node_id: {
             "inputs": {
-                i.id: [i.get_io_type(), getattr(i, "default", None), bool(i.optional)]
-                for i in schema.inputs
+                key: [i.get_io_type(), getattr(i, "default", None), bool(i.optional)]
+                for key, i in inputs_of(schema).items()
             },
             "outputs": [[output.display_name, output.get_io_type()] for output in schema.outputs],
         }
@@ -52,7 +63,7 @@ def test_every_node_and_socket_is_explained(node_id):
     assert schema.category.startswith("Imprint")
     assert schema.description
     assert schema.search_aliases
-    for socket in (*schema.inputs, *schema.outputs):
+    for socket in (*inputs_of(schema).values(), *schema.outputs):
         assert socket.tooltip, f"{node_id}.{socket.id or socket.display_name} has no tooltip"
 
 
@@ -61,5 +72,6 @@ def test_every_input_and_output_stands_on_the_help_page(node_id):
     cells = re.findall(r"^\| ([a-z0-9_, ]+)", PAGES[node_id].read_text(), re.MULTILINE)
     explained = {name.strip() for cell in cells for name in cell.split(",")}
     schema = schemas()[node_id]
-    names = {i.id for i in schema.inputs} | {o.display_name for o in schema.outputs}
+    names = {i.id for i in inputs_of(schema).values()}
+    names |= {output.display_name for output in schema.outputs}
     assert names <= explained

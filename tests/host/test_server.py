@@ -100,6 +100,83 @@ def test_wrong_values_and_wires_are_named(server, graph, changes, message):
         server.run(graph(**changes))
 
 
+@pytest.fixture
+def map_edit(graph):
+    """The graph with a Noise Map Edit between inversion and sampler."""
+
+    def make(**inputs):
+        prompt = graph(sample_noise_maps=["11", 0])
+        inputs = {"noise_maps": ["7", 0], **inputs}
+        return prompt | {"11": {"class_type": "ImprintNoiseMapEdit", "inputs": inputs}}
+
+    return make
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        {"operation": "flip", "operation.axis": "horizontal"},
+        {"operation": "colour", "operation.target": ["6", 0], "operation.strength": 0.05},
+        {"operation": "mix", "operation.other": ["7", 0], "operation.amount": 0.5},
+    ],
+)
+def test_operations_run_with_their_settings(server, map_edit, inputs):
+    assert saved(server, server.run(map_edit(**inputs))).size == (32, 32)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        ({"operation": "melt"}, r"does not know this operation \(None\): choose shift"),
+        ({}, "node 11 .*Required input is missing: operation|does not know this"),
+        ({"operation": ["12", 0]}, "does not know this operation .*: choose"),
+        ({"operation": "flip"}, "node 11 .*Required input is missing: axis"),
+        ({"operation": "flip", "operation.axis": "diagonal"}, "node 11 .*not in list"),
+        ({"operation": "gain", "operation.gain": 99}, "node 11 .*bigger than max"),
+        (
+            {"operation": "shift", "operation.x": 0, "operation.y": 0, "operation.fill": "wrap",
+             "operation.variation": 0},
+            "A shift by 0 x 0 pixels is none",
+        ),
+    ],
+)  # fmt: skip
+def test_wrong_operations_are_named(server, map_edit, inputs, message):
+    prompt = map_edit(**inputs)
+    prompt["12"] = {"class_type": "PrimitiveString", "inputs": {"value": "flip"}}
+    with pytest.raises(RuntimeError, match=message):
+        server.run(prompt)
+
+
+def test_saved_maps_are_loaded_by_another_graph(server, graph):
+    prompt = graph()
+    expected = saved(server, server.run(prompt))
+    save = {"noise_maps": ["7", 0], "filename_prefix": "kept/maps"}
+    prompt["11"] = {"class_type": "ImprintSaveNoiseMaps", "inputs": save}
+    (item,) = server.run(prompt)["11"]["noise_maps"]
+    name = f"{item['subfolder']}/{item['filename']} [{item['type']}]"
+    table = server.get("/object_info/ImprintLoadNoiseMaps")["ImprintLoadNoiseMaps"]["input"]
+    assert name in str(table)
+    load = {"class_type": "ImprintLoadNoiseMaps", "inputs": {"noise_maps_file": name}}
+    loading = graph(sample_noise_maps=["12", 0], save_filename_prefix="loaded") | {"12": load}
+    assert saved(server, server.run(loading)).tobytes() == expected.tobytes()
+    data = bytearray((server.output / item["subfolder"] / item["filename"]).read_bytes())
+    assert b"ImprintEFDDPMInvert" in data[:100_000]  # the workflow
+    data[-1] ^= 1
+    (server.input / "damaged.safetensors").write_bytes(data)
+    loading["12"]["inputs"]["noise_maps_file"] = "damaged.safetensors"
+    with pytest.raises(RuntimeError, match=r"damaged.safetensors was changed after it was saved"):
+        server.run(loading)
+
+
+@pytest.mark.parametrize(
+    "name", ["../server.log", "../../x.safetensors [output]", "no.safetensors"]
+)
+def test_files_outside_of_the_folders_are_refused(server, graph, name):
+    load = {"class_type": "ImprintLoadNoiseMaps", "inputs": {"noise_maps_file": name}}
+    with pytest.raises(RuntimeError, match=r"node 12 .*choose one from the list, or upload it"):
+        server.run(graph(sample_noise_maps=["12", 0]) | {"12": load})
+
+
 def test_interrupt_ends_an_inversion_and_the_next_prompt_works(server, graph):
     before = saved(server, server.run(graph(invert_seed=1)))
     long = server.submit(graph(invert_seed=2, invert_steps=1000, invert_skip_steps=0))

@@ -1,0 +1,214 @@
+"""The operations of Noise Map Edit: what each asks for, and which edit of `inversion` it makes."""
+
+import logging
+from collections.abc import Callable
+from typing import NamedTuple
+
+import comfy.utils
+import torch
+from comfy_api.latest import io
+from torch import Tensor
+
+from .. import inversion
+from ..inversion import NoiseMaps
+from . import _checks as checks
+from . import _host as host
+from ._sockets import NoiseMapsType
+
+_FARTHEST = 16384
+_SIDES = {"horizontal": -1, "vertical": -2}
+
+
+class Operation(NamedTuple):
+    """What one choice of the menu asks for, and the edit it makes: (maps, steps, **settings)."""
+
+    edit: Callable[..., NoiseMaps]
+    inputs: list
+    by_steps: bool = False
+
+
+def _variation(tooltip: str) -> io.Int.Input:
+    return io.Int.Input("variation", default=0, min=0, max=0x7FFFFFFF, tooltip=tooltip)
+
+
+def _amount(default: float, tooltip: str) -> io.Float.Input:
+    return io.Float.Input(
+        "amount", default=default, min=0.0, max=1.0, step=0.05, round=0.001, tooltip=tooltip
+    )
+
+
+def _shift(maps: NoiseMaps, steps: range, x, y, fill, variation) -> NoiseMaps:
+    cell = host.latent_format(maps).spacial_downscale_ratio
+    right, down = round(x / cell), round(y / cell)
+    if right == down == 0:
+        raise ValueError(
+            f"A shift by {x} x {y} pixels is none, in latent cells of {cell} pixels: set x or y to "
+            f"{cell} or more."
+        )
+    if (right * cell, down * cell) != (x, y):
+        host.tell(
+            f"Shifted by {right * cell} x {down * cell} pixels, whole latent cells.", logging.INFO
+        )
+    place = torch.rand(2, generator=torch.Generator().manual_seed(variation)).tolist()
+    return inversion.shift(maps, right, down, fill, place)
+
+
+def _flip(maps: NoiseMaps, steps: range, axis) -> NoiseMaps:
+    return inversion.flip(maps, _SIDES[axis])
+
+
+def _rotate(maps: NoiseMaps, steps: range, turns) -> NoiseMaps:
+    return inversion.rotate(maps, turns)
+
+
+def _gain(maps: NoiseMaps, steps: range, gain) -> NoiseMaps:
+    return inversion.gain(maps, gain, steps)
+
+
+def _colour(maps: NoiseMaps, steps: range, target, strength) -> NoiseMaps:
+    return inversion.push_colour(maps, _model_space(maps, target), strength, steps)
+
+
+def _model_space(maps: NoiseMaps, latent: dict) -> Tensor:
+    """A LATENT in the shape and space of the bundle's latents."""
+    samples, shape = checks.single_tensor(latent).float().cpu(), maps.xs.shape[1:]
+    if len(shape) == 5 and samples.ndim == 4:
+        samples = samples.unsqueeze(2)
+    if samples.ndim != len(shape) or samples.shape[1] != shape[1] or not samples.isfinite().all():
+        raise ValueError(
+            f"The target latent {tuple(samples.shape)} does not fit the noise maps' {tuple(shape)} "
+            "or holds NaN: encode the target with the VAE of the inverted image."
+        )
+    samples = comfy.utils.common_upscale(samples, shape[-1], shape[-2], "bilinear", "disabled")
+    if len(shape) == 5:
+        samples = comfy.utils.repeat_to_batch_size(samples, shape[2], dim=2)
+    samples = comfy.utils.repeat_to_batch_size(samples, shape[0])
+    return host.latent_format(maps).process_in(samples)
+
+
+def _renoise(maps: NoiseMaps, steps: range, kind, amount, variation) -> NoiseMaps:
+    renoise = {"variation": inversion.renoise_path, "free": inversion.renoise_freely}[kind]
+    noise = host.step_noise({}, maps.xs[0], len(maps.zs), variation)
+    return renoise(maps, amount, noise, steps)
+
+
+def _mix(maps: NoiseMaps, steps: range, other, amount) -> NoiseMaps:
+    checks.check_maps(other)
+    return inversion.mix(maps, other, amount)
+
+
+OPERATIONS = {
+    "shift": Operation(
+        _shift,
+        [
+            io.Int.Input(
+                "x",
+                default=0,
+                min=-_FARTHEST,
+                max=_FARTHEST,
+                tooltip="Pixels to the right; rounded to whole latent cells (8 pixels in Stable "
+                "Diffusion).",
+            ),
+            io.Int.Input(
+                "y",
+                default=0,
+                min=-_FARTHEST,
+                max=_FARTHEST,
+                tooltip="Pixels down; rounded to whole latent cells.",
+            ),
+            io.Combo.Input(
+                "fill",
+                options=["reflect", "wrap", "resample"],
+                default="reflect",
+                tooltip="What comes in from outside: the mirrored image, its other side, or one "
+                "random piece of the same maps (the paper's).",
+            ),
+            _variation("Chooses the piece that resample takes."),
+        ],
+    ),
+    "flip": Operation(
+        _flip,
+        [
+            io.Combo.Input(
+                "axis",
+                options=list(_SIDES),
+                default="horizontal",
+                tooltip="horizontal swaps left and right, vertical top and bottom.",
+            )
+        ],
+    ),
+    "rotate": Operation(
+        _rotate,
+        [
+            io.Int.Input(
+                "turns",
+                default=1,
+                min=-3,
+                max=3,
+                tooltip="Quarter turns clockwise; odd ones swap the sides of the image.",
+            )
+        ],
+    ),
+    "gain": Operation(
+        _gain,
+        [
+            io.Float.Input(
+                "gain",
+                default=1.0,
+                min=0.0,
+                max=10.0,
+                step=0.05,
+                round=0.001,
+                tooltip="Multiplies the maps. Above 1 the image is imprinted more strongly, below "
+                "more weakly; 0.8 to 1.2 is useful.",
+            )
+        ],
+        by_steps=True,
+    ),
+    "colour": Operation(
+        _colour,
+        [
+            io.Latent.Input(
+                "target",
+                tooltip="The colour to push to: any image or a flat colour through VAE Encode. It "
+                "is resized.",
+            ),
+            io.Float.Input(
+                "strength",
+                default=0.05,
+                min=-1.0,
+                max=1.0,
+                step=0.01,
+                round=0.0001,
+                tooltip="How hard each step pushes. 0.05 is the paper's for 100 steps; with fewer "
+                "steps set it higher. Negative pushes away.",
+            ),
+        ],
+        by_steps=True,
+    ),
+    "renoise": Operation(
+        _renoise,
+        [
+            io.Combo.Input(
+                "kind",
+                options=["variation", "free"],
+                default="variation",
+                tooltip="variation draws the same image's maps anew, for another edit of it. free "
+                "replaces them by plain noise, so that the prompt decides.",
+            ),
+            _amount(1.0, "How much is drawn anew: 0 changes nothing, 1 all."),
+            _variation("Draws the new noise."),
+        ],
+        by_steps=True,
+    ),
+    "mix": Operation(
+        _mix,
+        [
+            NoiseMapsType.Input(
+                "other",
+                tooltip="The second image, inverted with the same model, size and schedule.",
+            ),
+            _amount(0.5, "0 is the first image, 1 the second."),
+        ],
+    ),
+}

@@ -25,6 +25,7 @@ OnOptimized = Callable[[int, Tensor, Tensor, Tensor, Tensor], None]
 
 _ONLINE_BETAS = (0.3, 0.99)
 _RETURN = 0.16  # part of the whole schedule over which `online` brings x back
+_LATE = 0.7  # where in the schedule its last steps begin
 
 
 class NullText(NamedTuple):
@@ -58,10 +59,11 @@ def optimize(
     relative to the number of steps: the rate falls by half over the schedule, the stopping loss
     grows from `tolerance` by 1e-3. The authors start Adam anew at each step and aim at the pivot.
 
-    `online` makes a single update per step suffice: one embedding drifts through the schedule, so
+    `online` makes single updates suffice: one embedding drifts through the schedule, so
     Adam keeps its moments, with short memory, and never stops early; and where x has strayed from
     the pivot, a step aims at bringing it back over the next steps, not at once, which would pull
-    the embedding far off for a small error.
+    the embedding far off for a small error. The last steps, whose errors no later one mends, take
+    twice as many.
 
     Needs gradients to be enabled. The embedding's precision is that of the optimisation.
     """
@@ -78,7 +80,8 @@ def optimize(
         denoised_with = guide(x, x.new_full(x.shape[:1], step.sigma))
         strayed = max(0.0, 1.0 - _RETURN / (1.0 - passed)) * (x - pivot[i]) if online else 0.0
         search = _Search(x, step, denoised_with, pivot[i + 1] + strayed, flow)
-        fit = search.run(uncond, adam, inner_steps, stop)
+        late = online and passed >= _LATE
+        fit = search.run(uncond, adam, inner_steps * (2 if late else 1), stop)
         loss = search.distance(fit.x_next, pivot[i + 1])
         if not loss.isfinite().all():
             raise ValueError(

@@ -21,9 +21,9 @@ from torch.utils.checkpoint import checkpoint
 from ..inversion import Guide
 from . import _host as host
 
-# What a backward pass keeps, as a multiple of the host's estimate for a plain step (measured by
-# benchmarks/memory.py on the UNet of SD 1.5).
-_KEPT = 12
+# What a backward pass keeps besides the copies of weights, as a multiple of the host's estimate for
+# a plain step (benchmarks/memory.py). Too low a value costs one attempt that runs out of memory.
+_KEPT = 5
 
 
 def prepare(model):

@@ -169,8 +169,9 @@ def null_text_methods() -> io.DynamicCombo.Input:
             default=default,
             min=1,
             max=1000,
-            tooltip="Updates per step at most, each a forward and a backward pass of the network. "
-            "More reconstructs better; edits then change less freely.",
+            tooltip="Updates per step at most, each a forward and a backward pass of the network; "
+            "online takes twice as many in the last steps. More reconstructs better, but edits "
+            "stray further.",
         )
 
     return io.DynamicCombo.Input(
@@ -204,10 +205,10 @@ def null_text_methods() -> io.DynamicCombo.Input:
             ),
             io.DynamicCombo.Option("negative_prompt", []),
         ],
-        tooltip="online: one update per step with Adam's moments kept, the paper's quality for a "
-        "sixth of its cost. null_text: the paper's, Adam anew at every step. negative_prompt: "
-        "no optimisation, the source prompt is the negative one (NPI): reconstructs best, "
-        "edits strongest.",
+        tooltip="online: one or two updates per step with Adam's moments kept, the paper's quality "
+        "for a fifth of its cost. null_text: the paper's, Adam anew at every step. "
+        "negative_prompt: no optimisation, the source prompt is the negative one (NPI): "
+        "reconstructs best, edits strongest.",
     )
 
 

@@ -83,7 +83,8 @@ def optimize(
         late = online and passed >= _LATE
         fit = search.run(uncond, adam, inner_steps * (2 if late else 1), stop)
         loss = search.distance(fit.x_next, pivot[i + 1])
-        if not loss.isfinite().all():
+        slope = loss if uncond.grad is None else uncond.grad
+        if not loss.isfinite().all() or not slope.isfinite().all():
             raise ValueError(
                 f"Null text met NaN or infinite values at step {i} of {len(steps)}: use a float32 "
                 "model, or a lower cfg or learning rate."

@@ -75,7 +75,7 @@ def find_null_text(model, positive, negative, maps: NoiseMaps, cfg: float, metho
             f"method is {name}, which Null-Text Optimize does not know: choose online, null_text "
             "or negative_prompt."
         )
-    info = {**maps.info, "method": f"{maps.info['method']}, {name}", "cfg": cfg}
+    info = {**maps.info, "method": f"{maps.info.get('method', 'DDIM')}, {name}", "cfg": cfg}
     if name == "negative_prompt":
         source, options = conditioning.only_prompt(positive, "positive")
         uncond = repeat_to_batch_size(source, maps.xs.shape[1]).float().cpu()

@@ -114,6 +114,25 @@ def test_inputs_are_left_alone(online):
     assert not start.requires_grad
 
 
+def test_infinite_gradient_names_the_step():
+    """Half precision can overflow in the backward pass alone."""
+    network = PromptedNetwork(7.5)
+
+    def guide(x, sigma):
+        answer = network.guide(x, sigma)
+
+        def denoised_with(uncond):
+            out = answer(uncond)
+            if sigma[0] < SIGMAS[3] and out.requires_grad:
+                out.register_hook(lambda gradient: gradient * float("inf"))
+            return out
+
+        return denoised_with
+
+    with pytest.raises(ValueError, match=r"NaN or infinite values at step 4 of 50"):
+        optimize(guide, pivot_of(network, normal(*IMAGE)), SIGMAS, False, START)
+
+
 def test_nan_names_the_step():
     network = PromptedNetwork(7.5)
     pivot = pivot_of(network, normal(*IMAGE))

@@ -10,7 +10,7 @@ Every image of a batch has its own optimisation.
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -68,7 +68,7 @@ def optimize(
     Needs gradients to be enabled. The embedding's precision is that of the optimisation.
     """
     steps = plan_steps(sigmas, 0.0, flow)
-    x, xs, found = pivot[0], [pivot[0]], []
+    x, fits = pivot[0], list[_Fit]()
     uncond = uncond.detach().clone().requires_grad_()
     adam = torch.optim.Adam([uncond], betas=_ONLINE_BETAS)
     for i, step in enumerate(steps):
@@ -90,13 +90,17 @@ def optimize(
                 "model, or a lower cfg or learning rate."
             )
         x = fit.x_next
-        xs.append(x)
-        found.append((fit.uncond, fit.updates, loss))
+        fits.append(fit._replace(loss=loss))
         with torch.no_grad():
             uncond.copy_(fit.uncond)
         if on_step:
             on_step(i + 1, x, fit.denoised, fit.updates, loss)
-    return NullText(torch.stack(xs), *(torch.stack(column) for column in zip(*found, strict=True)))
+    return NullText(
+        xs=torch.stack([pivot[0], *(fit.x_next for fit in fits)]),
+        uncond=torch.stack([fit.uncond for fit in fits]),
+        updates=torch.stack([fit.updates for fit in fits]),
+        losses=torch.stack([fit.loss for fit in fits]),
+    )
 
 
 class _Fit(NamedTuple):
@@ -149,7 +153,7 @@ class _Search(NamedTuple):
             if j == inner_steps or not active.any():
                 break
             uncond.grad = self.gradient(fit)
-            adam.step()
+            cast(Any, adam).step()  # which declares no types
             updates = updates + active
         assert best is not None
         return best

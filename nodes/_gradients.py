@@ -113,8 +113,11 @@ def _guide(guider, extra_args: dict) -> Guide:
 def _only_context(conds: list[dict]) -> tuple[dict, comfy.conds.CONDRegular]:
     """The only prompt and what the network gets of it, if that is the embedding itself."""
     context = conds[0]["model_conds"].get("c_crossattn") if len(conds) == 1 else None
-    seen = getattr(context, "cond", None)
-    if not isinstance(seen, Tensor) or not seen.equal(conds[0]["cross_attn"].to(seen)):
+    if (
+        context is None
+        or not isinstance(context.cond, Tensor)
+        or not context.cond.equal(conds[0]["cross_attn"].to(context.cond))
+    ):
         raise ValueError(
             "Null text replaces the one embedding that a network sees as its negative prompt, but "
             "this model or these prompts make something else of it: connect prompts without areas, "

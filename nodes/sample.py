@@ -119,7 +119,7 @@ def sample(guider, maps, skip, mask, residual) -> dict:
 def _tell_about_cfg(maps: NoiseMaps, cfg: float | None) -> None:
     """Reconstruction holds at the bundle's own cfg."""
     source_cfg = maps.info.get("cfg")
-    if None in (cfg, source_cfg) or cfg == source_cfg:
+    if cfg is None or source_cfg is None or cfg == source_cfg:
         return
     if maps.uncond is not None:
         host.tell(

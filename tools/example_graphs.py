@@ -16,10 +16,73 @@ DEMO_IMAGE = Node(
 )
 ALL_STEPS = {"first_step": 0, "last_step": -1}
 SOURCE = ("source", 0)
+MODEL, CLIP, VAE = ("model", 0), ("model", 1), ("model", 2)
+PROMPTS = {"model": MODEL, "negative": ("negative", 0)}
+PHOTO_CAPTION = "a photo of a cat sitting on a chair"
+PHOTO_EDIT = "a photo of a dog sitting on a chair"
 
 
-def text(column: int, title: str, clip: tuple, words) -> Node:
-    return Node(column, "CLIPTextEncode", {"text": words, "clip": clip}, title, 130)
+def text(column: int, title: str, words) -> Node:
+    return Node(column, "CLIPTextEncode", {"text": words, "clip": CLIP}, title, 130)
+
+
+def target_prompt(words: str) -> Node:
+    return text(2, "Target prompt: what it shall show", words)
+
+
+def until_inversion(loader: Node, picture: dict[str, Node], caption, negative: str = "") -> dict:
+    """What an inversion needs; `picture["image"]` gives the image."""
+    return {
+        "model": loader,
+        **picture,
+        "source": text(1, "Source prompt: what the picture shows", caption),
+        "negative": text(1, "Negative prompt", negative),
+        "encode": Node(1, "VAEEncode", {"pixels": ("image", 0), "vae": VAE}),
+    }
+
+
+def decode(column: int, latent: str, title: str = "", collapsed: bool = False) -> Node:
+    inputs = {"samples": (latent, 0), "vae": VAE}
+    return Node(column, "VAEDecode", inputs, title, collapsed=collapsed)
+
+
+def round_trip() -> Node:
+    return decode(3, "encode", "VAE round trip of the picture")
+
+
+def sampler(
+    column: int, maps: str, prompt: tuple, title: str, *, cfg: float, residual: float = 1.0
+) -> Node:
+    replay = {"noise_maps": (maps, 0), "skip_steps": 0, "residual": residual}
+    inputs = {**PROMPTS, **replay, "positive": prompt, "cfg": cfg}
+    return Node(column, "ImprintInvertedSampler", inputs, title)
+
+
+def measured(column: int, name: str, reference: str, question: str) -> dict[str, Node]:
+    """How far the picture `name` is from the picture `reference`."""
+    pictures = {"reference": (reference, 0), "image": (name, 0)}
+    check = f"{name}_check"
+    return {
+        check: Node(column, "ImprintReconstructionCheck", pictures, height=330),
+        f"{name}_report": Node(column, "PreviewAny", {"source": (check, 1)}, question, 110),
+    }
+
+
+def side_by_side(column: int, row: list[str], title: str, *, scale: bool) -> dict[str, Node]:
+    """The pictures `row` side by side in one file."""
+    graph = {}
+    look = {"match_image_size": True, "spacing_width": 2 if scale else 16, "spacing_color": "white"}
+    shown = row[0]
+    for name in row[1:]:
+        images = {"image1": (shown, 0), "image2": (name, 0), "direction": "right"}
+        shown = f"{name}_row"
+        graph[shown] = Node(column - 1, "ImageStitch", {**images, **look}, collapsed=True)
+    if scale:
+        inputs = {"image": (shown, 0), "upscale_method": "nearest-exact", "scale_by": 8.0}
+        shown = "large"
+        graph[shown] = Node(column, "ImageScaleBy", inputs)
+    inputs = {"images": (shown, 0), "filename_prefix": "imprint/edit"}
+    return graph | {"save": Node(column, "SaveImage", inputs, title, 300)}
 
 
 def edit_graph(
@@ -35,125 +98,81 @@ def edit_graph(
     materials: dict[str, tuple[Node, tuple]] | None = None,
 ) -> dict:
     """One inversion, replayed under the source prompt, under each edit, and with each of
-    `materials`: other noise maps, and the prompt to sample them under. `picture["image"]` gives the
-    image.
+    `materials`: other noise maps, and the prompt to sample them under.
     """
-    model, clip, vae = ("model", 0), ("model", 1), ("model", 2)
-    graph: dict = {"model": loader, **picture}
-    graph["source"] = text(1, "Source prompt: what the picture shows", clip, caption)
-    graph["negative"] = text(1, "Negative prompt", clip, negative)
-    graph["encode"] = Node(1, "VAEEncode", {"pixels": ("image", 0), "vae": vae})
-    prompts = {"model": model, "negative": ("negative", 0)}
-    graph["invert"] = Node(
-        2,
-        "ImprintEFDDPMInvert",
-        {
-            **prompts,
-            "positive": ("source", 0),
-            "latent_image": ("encode", 0),
-            "seed": 0,
-            **invert,
-            "scheduler": "ddim_uniform",
-            "eta": 1.0,
-            "path": "edit_friendly",
-            "batch_timesteps": 1,
-        },
-    )
-    replay = {"noise_maps": ("invert", 0), "skip_steps": 0, "residual": 1.0}
-    graph["reference"] = Node(
-        3, "VAEDecode", {"samples": ("encode", 0), "vae": vae}, "VAE round trip of the picture"
-    )
-    graph["replay"] = Node(
-        3,
-        "ImprintInvertedSampler",
-        {**prompts, **replay, "positive": ("source", 0), "cfg": invert["cfg"]},
-        "Reconstruction: source prompt, same cfg",
-    )
-    graph["reconstruction"] = Node(4, "VAEDecode", {"samples": ("replay", 0), "vae": vae})
-    graph["check"] = Node(
-        5,
-        "ImprintReconstructionCheck",
-        {"reference": ("reference", 0), "image": ("reconstruction", 0)},
-        height=330,
-    )
-    graph["report"] = Node(5, "PreviewAny", {"source": ("check", 1)}, "How exact is it?", 110)
-    row = [("reference", 0), ("reconstruction", 0)]
+    graph = until_inversion(loader, picture, caption, negative)
+    graph["invert"] = ef_ddpm_invert("source", "encode", invert)
+    graph["reference"] = round_trip()
+    title = "Reconstruction: source prompt, same cfg"
+    graph["replay"] = sampler(3, "invert", SOURCE, title, cfg=invert["cfg"])
+    graph["reconstruction"] = decode(4, "replay")
+    graph |= measured(5, "reconstruction", "reference", "How exact is it?")
+    row = ["reference", "reconstruction"]
     for i, words in enumerate(edits):
-        graph[f"target{i}"] = text(2, "Target prompt: what it shall show", clip, words)
-        graph[f"sample{i}"] = Node(
-            3,
-            "ImprintInvertedSampler",
-            {**prompts, **replay, "positive": (f"target{i}", 0), **edit},
-            "Edit",
-        )
-        graph[f"edit{i}"] = Node(4, "VAEDecode", {"samples": (f"sample{i}", 0), "vae": vae})
-        row.append((f"edit{i}", 0))
+        graph[f"target{i}"] = target_prompt(words)
+        graph[f"sample{i}"] = sampler(3, "invert", (f"target{i}", 0), "Edit", **edit)
+        graph[f"edit{i}"] = decode(4, f"sample{i}")
+        row.append(f"edit{i}")
     for name, (node, prompt) in (materials or {}).items():
         graph[name] = node
-        sampled = {"noise_maps": (name, 0), "positive": prompt, "cfg": invert["cfg"]}
-        graph[f"sample_{name}"] = Node(
-            4, "ImprintInvertedSampler", {**prompts, **replay, **sampled}, node.title
-        )
-        graph[f"edit_{name}"] = Node(
-            4, "VAEDecode", {"samples": (f"sample_{name}", 0), "vae": vae}, collapsed=True
-        )
-        row.append((f"edit_{name}", 0))
-    for i, (left, right) in enumerate(
-        zip([row[0], *((f"row{i}", 0) for i in range(len(row)))], row[1:], strict=False)
-    ):
-        graph[f"row{i}"] = Node(
-            5,
-            "ImageStitch",
-            {
-                "image1": left,
-                "image2": right,
-                "direction": "right",
-                "match_image_size": True,
-                "spacing_width": 2 if scale else 16,
-                "spacing_color": "white",
-            },
-            collapsed=True,
-        )
-    shown = (f"row{len(row) - 2}", 0)
-    if scale:
-        graph["large"] = Node(
-            6, "ImageScaleBy", {"image": shown, "upscale_method": "nearest-exact", "scale_by": 8.0}
-        )
-        shown = ("large", 0)
-    graph["save"] = Node(
-        6,
-        "SaveImage",
-        {"images": shown, "filename_prefix": "imprint/edit"},
-        "source | reconstruction | edits" if row[2:] else "source | reconstruction",
-        300,
-    )
-    return graph
+        graph[f"sample_{name}"] = sampler(4, name, prompt, node.title, cfg=invert["cfg"])
+        graph[f"edit_{name}"] = decode(4, f"sample_{name}", collapsed=True)
+        row.append(f"edit_{name}")
+    title = "source | reconstruction | edits" if row[2:] else "source | reconstruction"
+    return graph | side_by_side(6, row, title, scale=scale)
 
 
-def stable_diffusion(name: str, url: str, *, megapixels: float) -> dict:
+def ef_ddpm_invert(prompt: str, latent: str, settings: dict) -> Node:
+    inputs = {
+        **PROMPTS,
+        "positive": (prompt, 0),
+        "latent_image": (latent, 0),
+        "scheduler": "ddim_uniform",
+        "seed": 0,
+        "eta": 1.0,
+        "path": "edit_friendly",
+        "batch_timesteps": 1,
+    }
+    return Node(2, "ImprintEFDDPMInvert", inputs | settings)
+
+
+def checkpoint(name: str, url: str) -> Node:
+    models = ({"name": name, "url": url, "directory": "checkpoints"},)
+    return Node(0, "CheckpointLoaderSimple", {"ckpt_name": name}, models=models)
+
+
+SD15 = checkpoint(
+    "v1-5-pruned-emaonly-fp16.safetensors",
+    ""
+    "https://huggingface.co/Comfy-Org/stable-diffusion-v1-5-archive/resolve/main/v1-5-pruned-emaonly-fp16.safetensors",
+)
+SDXL = checkpoint(
+    "sd_xl_base_1.0.safetensors",
+    ""
+    "https://huggingface.co/stabilityai/stable-diffusion-xl-base-1.0/resolve/main/sd_xl_base_1.0.safetensors",
+)
+
+
+def photo(megapixels: float) -> dict[str, Node]:
+    """The user's own picture."""
+    size = {"upscale_method": "lanczos", "megapixels": megapixels, "resolution_steps": 64}
+    inputs = {"image": ("file", 0), **size}
+    return {
+        "file": Node(0, "LoadImage", {"image": "example.png"}, "Your picture", 330),
+        "image": Node(0, "ImageScaleToTotalPixels", inputs, "The model's own size"),
+    }
+
+
+def stable_diffusion(loader: Node, *, megapixels: float) -> dict:
     """The paper's settings on a downloaded checkpoint and the user's own picture."""
-    checkpoint = {"name": name, "url": url, "directory": "checkpoints"}
     return edit_graph(
-        Node(0, "CheckpointLoaderSimple", {"ckpt_name": name}, models=(checkpoint,)),
-        {
-            "file": Node(0, "LoadImage", {"image": "example.png"}, "Your picture", 330),
-            "image": Node(
-                0,
-                "ImageScaleToTotalPixels",
-                {
-                    "image": ("file", 0),
-                    "upscale_method": "lanczos",
-                    "megapixels": megapixels,
-                    "resolution_steps": 64,
-                },
-                "The model's own size",
-            ),
-        },
-        "a photo of a cat sitting on a chair",
+        loader,
+        photo(megapixels),
+        PHOTO_CAPTION,
         negative="",
         invert={"steps": 100, "cfg": 3.5, "skip_steps": 36},
         edit={"cfg": 15.0},
-        edits=["a photo of a dog sitting on a chair"],
+        edits=[PHOTO_EDIT],
         scale=False,
     )
 
@@ -175,32 +194,18 @@ def flat_colour(rgb: int) -> dict[str, Node]:
     size = {"width": 32, "height": 32, "batch_size": 1}
     return {
         "blue": Node(1, "EmptyImage", {**size, "color": rgb}, "The colour to push to"),
-        "target": Node(1, "VAEEncode", {"pixels": ("blue", 0), "vae": ("model", 2)}),
+        "target": Node(1, "VAEEncode", {"pixels": ("blue", 0), "vae": VAE}),
     }
 
 
 def second_picture() -> dict[str, Node]:
     settings = {"shape": "square", "colour": "yellow", "ground": "sand", "variation": 5}
-    clip = ("model", 1)
-    sampling = {"scheduler": "ddim_uniform", "eta": 1.0, "path": "edit_friendly"}
     return {
         "second": Node(0, "ImprintDemoImage", settings, "The second picture"),
-        "second_source": text(1, "What the second picture shows", clip, ("second", 1)),
-        "both": text(1, "The first colour in the second picture", clip, "a red square on sand"),
-        "second_encode": Node(1, "VAEEncode", {"pixels": ("second", 0), "vae": ("model", 2)}),
-        "second_invert": Node(
-            2,
-            "ImprintEFDDPMInvert",
-            {
-                "model": ("model", 0),
-                "positive": ("second_source", 0),
-                "negative": ("negative", 0),
-                "latent_image": ("second_encode", 0),
-                **DEMO["invert"],
-                **sampling,
-                "batch_timesteps": 1,
-            },
-        ),
+        "second_source": text(1, "What the second picture shows", ("second", 1)),
+        "both": text(1, "The first colour in the second picture", "a red square on sand"),
+        "second_encode": Node(1, "VAEEncode", {"pixels": ("second", 0), "vae": VAE}),
+        "second_invert": ef_ddpm_invert("second_source", "second_encode", DEMO["invert"]),
     }
 
 

@@ -7,6 +7,8 @@ from example_graphs import (
     DEMO,
     DEMO_IMAGE,
     DEMO_MODEL,
+    SD15,
+    SDXL,
     SOURCE,
     demo_graph,
     edit_graph,
@@ -17,6 +19,7 @@ from example_graphs import (
     stable_diffusion,
 )
 from host import ROOT, set_up
+from null_text_graphs import DDIM_EXAMPLES
 from server import serve
 from workflow_page import Node, Note, Page
 
@@ -206,24 +209,9 @@ EXAMPLES = {
             ),
         },
     ),
-    "sd15_edit_friendly_edit": (
-        SD_NOTE,
-        stable_diffusion(
-            "v1-5-pruned-emaonly-fp16.safetensors",
-            ""
-            "https://huggingface.co/Comfy-Org/stable-diffusion-v1-5-archive/resolve/main/v1-5-pruned-emaonly-fp16.safetensors",
-            megapixels=0.25,
-        ),
-    ),
-    "sdxl_edit_friendly_edit": (
-        SD_NOTE,
-        stable_diffusion(
-            "sd_xl_base_1.0.safetensors",
-            ""
-            "https://huggingface.co/stabilityai/stable-diffusion-xl-base-1.0/resolve/main/sd_xl_base_1.0.safetensors",
-            megapixels=1.0,
-        ),
-    ),
+    "sd15_edit_friendly_edit": (SD_NOTE, stable_diffusion(SD15, megapixels=0.25)),
+    "sdxl_edit_friendly_edit": (SD_NOTE, stable_diffusion(SDXL, megapixels=1.0)),
+    **DDIM_EXAMPLES,
 }
 
 

@@ -205,11 +205,10 @@ def tiny_prompt(seed):
     return [[torch.randn(1, 8, 64, generator=generator), {"pooled_output": pooled}]]
 
 
-def tiny_null_text(node, model, method, maps=None):
+def tiny_null_text(node, model, method):
     latent = {"samples": torch.randn(1, 4, 8, 10, generator=torch.Generator().manual_seed(5))}
     prompts = tiny_prompt(1), tiny_prompt(2)
-    if maps is None:
-        maps, *_ = node("DDIMInvert", model, *prompts, latent, STEPS, 1.0, "ddim_uniform")
+    maps, *_ = node("DDIMInvert", model, *prompts, latent, 2, 1.0, "ddim_uniform")
     return node("NullTextOptimize", model, *prompts, maps, CFG, method)
 
 

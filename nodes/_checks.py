@@ -1,6 +1,7 @@
 """What comes in by wire, checked against the model: one sentence where it does not fit."""
 
 import logging
+import math
 
 import comfy.sample
 import comfy.utils
@@ -166,7 +167,7 @@ def check_pivot(patcher, maps: NoiseMaps, cfg: float) -> None:
             f"These noise maps were inverted at cfg {maps.info.get('cfg', 'unknown')}, but null "
             "text needs the path of cfg 1: set DDIM Invert to 1."
         )
-    if cfg == 1:
+    if math.isclose(cfg, 1.0):  # as the host asks
         raise ValueError(
             "cfg is 1, where the negative prompt has no effect and nothing is to be repaired: set "
             "the cfg of the edit, usually 7.5."

@@ -8,6 +8,15 @@ from torch import Tensor
 from ..inversion import NoiseMaps
 from . import _host as host
 
+_LIMITS = (
+    "area",
+    "mask",
+    "start_percent",
+    "end_percent",
+    "clip_start_percent",
+    "clip_end_percent",
+)
+
 
 def only_prompt(conditioning: list, name: str) -> tuple[Tensor, dict]:
     """The embedding (batch, tokens, width) and the options of a CONDITIONING of one prompt."""
@@ -21,6 +30,12 @@ def only_prompt(conditioning: list, name: str) -> tuple[Tensor, dict]:
         raise ValueError(
             f"{name} holds no embedding of tokens that null text could replace: connect a model "
             "and prompt whose context is one tensor."
+        )
+    limits = [key for key in _LIMITS if options.get(key) is not None]
+    if limits or options.get("strength", 1.0) != 1.0:
+        raise ValueError(
+            f"{name} is limited by {', '.join(limits) or 'strength'}, but null text needs a prompt "
+            "of full strength for the whole image and all steps: connect CLIP Text Encode."
         )
     return embedding, options
 

@@ -63,7 +63,9 @@ def run(
             with _recordable(guider.inner_model.diffusion_model, recompute):
                 return loop(run, _guide(guider, run.extra_args))
 
-        with torch.inference_mode(False), torch.enable_grad():
+        # The host's ControlNets and FreeU add to activations in place.
+        mutable = torch.autograd.graph.allow_mutation_on_saved_tensors()
+        with torch.inference_mode(False), torch.enable_grad(), mutable:
             return host.run(guider, latent.clone(), sigmas.clone(), recorded).detach()
 
     short = _memory_is_short(guider.model_patcher, latent)
@@ -80,30 +82,37 @@ def run(
 
 def _guide(guider, extra_args: dict) -> Guide:
     """The guider's prediction as a function of the embedding of its only negative prompt."""
+    conds, hook = guider.conds, "sampler_calc_cond_batch_function"
+    if hook in extra_args["model_options"]:
+        raise ValueError(
+            "The connected model brings its own way to evaluate its prompts (skip layer guidance, "
+            "for example), through which null text cannot be fitted: connect the model without it."
+        )
 
-    def predict_one(conds: list[dict], x: Tensor, sigma: Tensor, options: dict) -> Tensor:
+    def predict(row: int, pair: list, x: Tensor, sigma: Tensor, options: dict) -> Tensor:
+        # In its place of the pair, as patches ask whether a row is the positive or the negative.
         mm.throw_exception_if_processing_interrupted()
-        return comfy.samplers.calc_cond_batch(guider.inner_model, [conds], x, sigma, options)[0]
+        alone = [prompt if i == row else None for i, prompt in enumerate(pair)]
+        return comfy.samplers.calc_cond_batch(guider.inner_model, alone, x, sigma, options)[row]
 
     def guide(x: Tensor, sigma: Tensor) -> Callable[[Tensor], Tensor]:
         options = extra_args["model_options"]
         with torch.no_grad():
-            conditional = predict_one(guider.conds["positive"], x, sigma, options)
+            conditional = predict(0, [conds["positive"], None], x, sigma, options)
 
         def denoised_with(uncond: Tensor) -> Tensor:
-            prompt, context = _only_context(guider.conds["negative"])
-            embedding = {"c_crossattn": context._copy_with(uncond)}
-            negative = {**prompt, "model_conds": {**prompt["model_conds"], **embedding}}
+            prompt, context = _only_context(conds["negative"])
+            context = {**prompt["model_conds"], "c_crossattn": context._copy_with(uncond)}
+            negative = {**prompt, "cross_attn": uncond, "model_conds": context}
 
-            def predict(args: dict) -> list[Tensor]:
-                return [conditional, predict_one([negative], x, sigma, args["model_options"])]
+            def both(args: dict) -> list[Tensor]:
+                return [conditional, predict(1, args["conds"], x, sigma, args["model_options"])]
 
-            return guider(
-                x,
-                sigma,
-                model_options={**options, "sampler_calc_cond_batch_function": predict},
-                seed=extra_args["seed"],
-            )
+            guider.conds = {**conds, "negative": [negative]}  # for patches that read the prompts
+            try:
+                return guider(x, sigma, {**options, hook: both}, extra_args["seed"])
+            finally:
+                guider.conds = conds
 
         return denoised_with
 

@@ -69,12 +69,7 @@ class NullTextOptimize(io.ComfyNode):
 
 def find_null_text(model, positive, negative, maps: NoiseMaps, cfg: float, method) -> NoiseMaps:
     """The bundle of this pivot with an unconditional embedding for each step."""
-    name = method.get("method") if isinstance(method, dict) else method
-    if name not in ("online", "null_text", "negative_prompt"):
-        raise ValueError(
-            f"method is {name}, which Null-Text Optimize does not know: choose online, null_text "
-            "or negative_prompt."
-        )
+    name, settings = _chosen(method)
     info = {**maps.info, "method": f"{maps.info.get('method', 'DDIM')}, {name}", "cfg": cfg}
     if name == "negative_prompt":
         source, options = conditioning.only_prompt(positive, "positive")
@@ -86,9 +81,8 @@ def find_null_text(model, positive, negative, maps: NoiseMaps, cfg: float, metho
             info=info,
         )
     start, _ = conditioning.only_prompt(negative, "negative")
-    if method.get("start_from") == "positive":
+    if settings.pop("start_from", "negative") == "positive":
         start, _ = conditioning.only_prompt(positive, "positive")
-    settings = {k: v for k, v in method.items() if k not in ("method", "start_from")}
     guider = host.cfg_guider(gradients.prepare(model), positive, negative, cfg)
     found = _optimize(guider, maps, start, online=name == "online", **settings)
     info["updates"] = found.updates.float().mean(1).sum().item()  # of one image
@@ -101,6 +95,24 @@ def find_null_text(model, positive, negative, maps: NoiseMaps, cfg: float, metho
     zs = torch.zeros_like(maps.zs)
     zs[-1] = maps.xs[-1] - found.xs[-1]
     return maps._replace(xs=xs, zs=zs, uncond=found.uncond, info=info)
+
+
+def _chosen(method) -> tuple[str, dict]:
+    """Name and settings of the method; the host does not check what is wired or unknown."""
+    settings = dict(method) if isinstance(method, dict) else {"method": method}
+    name = settings.pop("method", None)
+    known = {option.key: option.inputs for option in null_text_methods().options}
+    if (
+        not isinstance(name, str)
+        or {i.id for i in known.get(name, [])} != set(settings)
+        or name not in known
+        or not all(isinstance(value, int | float | str) for value in settings.values())
+    ):
+        raise ValueError(
+            f"Null-Text Optimize does not know this method ({str(method)[:60]}): choose "
+            f"{', '.join(known)} in its menu, with all settings."
+        )
+    return name, settings
 
 
 def _optimize(guider, maps: NoiseMaps, start: Tensor, **settings) -> NullText:

@@ -110,14 +110,14 @@ def test_preview_colours_are_the_hosts(name, channels):
     import latent_preview
     from comfy import latent_formats
 
-    host = importlib.import_module("imprint_pack.nodes._host")
+    plots = importlib.import_module("imprint_pack.nodes._plots")
     kind = getattr(latent_formats, name)()
     x = torch.randn(1, channels, 6, 5, generator=torch.Generator().manual_seed(0))
     previewer = latent_preview.Latent2RGBPreviewer(
         kind.latent_rgb_factors, kind.latent_rgb_factors_bias, kind.latent_rgb_factors_reshape
     )
     expected = torch.tensor(list(previewer.decode_latent_to_preview(x).getdata()))
-    found = (host.latent_rgb(kind, x)[0].reshape(-1, 3) * 255).floor()
+    found = (plots.latent_rgb(kind, x)[0].reshape(-1, 3) * 255).floor()
     assert (found - expected).abs().max() <= 1
 
 

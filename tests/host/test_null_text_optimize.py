@@ -410,10 +410,35 @@ class TestErrors:
         with pytest.raises(ValueError, match="connect prompts without areas"):
             optimize(prompts=(prompts[0] + area, prompts[1]))
 
-    @pytest.mark.parametrize("method", [{"method": "newton"}, None, ["3", 0]])
+    @pytest.mark.parametrize(
+        "method",
+        [
+            {"method": "newton"},
+            {"method": "online"},
+            {**ONLINE, "inner_steps": ["3", 0]},
+            "online",
+            None,
+            ["3", 0],
+        ],
+    )
     def test_unknown_method(self, optimize, method):
-        with pytest.raises(ValueError, match="choose online, null_text or negative_prompt"):
+        with pytest.raises(ValueError, match="choose online, null_text, negative_prompt in its"):
             optimize(method)
+
+    @pytest.mark.parametrize("method", [ONLINE, NPI], ids=lambda m: m["method"])
+    @pytest.mark.parametrize(
+        "limit", [{"start_percent": 0.3}, {"mask": torch.ones(1, 32, 32)}, {"strength": 0.5}]
+    )
+    def test_limited_prompts(self, optimize, prompts, limit, method):
+        limited = [[[embedding, {**options, **limit}] for embedding, options in p] for p in prompts]
+        with pytest.raises(ValueError, match=f"is limited by {next(iter(limit))}, but null text"):
+            optimize(method, prompts=limited)
+
+    def test_model_with_its_own_evaluation(self, demo, optimize):
+        model = demo.model.clone()
+        model.set_model_sampler_calc_cond_batch_function(lambda args: None)
+        with pytest.raises(ValueError, match="its own way to evaluate its prompts"):
+            optimize(model=model)
 
     def test_model_that_answers_nan(self, demo, optimize):
         evaluations = []
@@ -443,6 +468,23 @@ class TestErrors:
         wider = maps._replace(uncond=torch.cat([maps.uncond, maps.uncond], -1))
         with pytest.raises(ValueError, match=r"null text has tokens of width 128.*prompt.*64"):
             replay(wider)
+
+
+def test_patches_that_change_activations_in_place(demo, optimize, invert, replay):
+    from comfy_extras.nodes_freelunch import FreeU_V2
+
+    model = FreeU_V2.execute(demo.model, 1.3, 1.4, 0.9, 0.2).result[0]
+    maps, *_ = optimize(model=model, maps=invert(model)[0])
+    assert (replay(maps, 1.0, model) - demo.latent["samples"]).abs().max() <= 1e-4
+
+
+def test_guidance_patches_see_the_null_text(demo, optimize, replay):
+    """Self-attention guidance evaluates the negative prompt again, and asks which row it is."""
+    from comfy_extras.nodes_sag import SelfAttentionGuidance
+
+    model = SelfAttentionGuidance.execute(demo.model, 0.5, 2.0).result[0]
+    maps, *_ = optimize(model=model)
+    assert (replay(maps, 1.0, model) - demo.latent["samples"]).abs().max() <= 1e-4
 
 
 def test_another_cfg_warns(optimize, replay, caplog):

@@ -1,9 +1,8 @@
 """Gradients through the host's network, which is built for inference only.
 
 The host runs nodes and loaders under inference mode, may cast every weight into a buffer that the
-next layer overwrites, and picks attention kernels without a derivative. `prepare` and
-`differentiable` lift each of these for one run; nothing of it outlives the run, also not after an
-error or interrupt.
+next layer overwrites, and picks attention kernels without a derivative. `prepare` and `run` lift
+each of these for one run; nothing of it outlives the run, also not after an error or interrupt.
 """
 
 import contextlib

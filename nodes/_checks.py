@@ -174,6 +174,21 @@ def check_pivot(patcher, maps: NoiseMaps, cfg: float) -> None:
         )
 
 
+def chosen(node: str, menu: str, value, inputs: dict[str, list]) -> tuple[str, dict]:
+    """Choice and settings of a dynamic menu; the host does not check what is wired or unknown."""
+    settings = dict(value) if isinstance(value, dict) else {menu: value}
+    name = settings.pop(menu, None)
+    wanted = [{i.id for i in ids} for key, ids in inputs.items() if key == name]
+    if wanted != [set(settings)] or any(
+        v is None or isinstance(v, list) for v in settings.values()
+    ):
+        raise ValueError(
+            f"{node} does not know this {menu} ({str(value)[:60]}): choose {', '.join(inputs)} in "
+            "its menu, with all settings."
+        )
+    return name, settings
+
+
 def step_range(first: int, last: int, steps: int) -> range:
     """The steps `first` to `last` of a bundle; -1 is its last one."""
     end = steps if last == -1 else last + 1

@@ -60,7 +60,8 @@ class NoiseMapEdit(io.ComfyNode):
         cls, noise_maps, operation=None, mask=None, first_step=0, last_step=-1
     ) -> io.NodeOutput:
         checks.check_maps(noise_maps)
-        name, settings = _chosen(operation)
+        inputs = {key: op.inputs for key, op in OPERATIONS.items()}
+        name, settings = checks.chosen("Noise Map Edit", "operation", operation, inputs)
         steps = checks.step_range(first_step, last_step, len(noise_maps.zs))
         if not OPERATIONS[name].by_steps and len(steps) < len(noise_maps.zs):
             host.tell(
@@ -72,19 +73,6 @@ class NoiseMapEdit(io.ComfyNode):
             edited = blend(noise_maps, edited, fitted)
         edits = [*noise_maps.info.get("edits", []), _words(name, settings, mask, steps)]
         return io.NodeOutput(edited._replace(info={**noise_maps.info, "edits": edits}))
-
-
-def _chosen(operation) -> tuple[str, dict]:
-    """Name and settings of the operation; the host does not check what is wired or unknown."""
-    settings = dict(operation) if isinstance(operation, dict) else {"operation": operation}
-    name = settings.pop("operation", None)
-    wanted = [{i.id for i in op.inputs} for key, op in OPERATIONS.items() if key == name]
-    if wanted != [set(settings)] or any(value is None for value in settings.values()):
-        raise ValueError(
-            f"Noise Map Edit does not know this operation ({str(operation)[:60]}): choose "
-            f"{', '.join(OPERATIONS)} in its menu, with all settings."
-        )
-    return name, settings
 
 
 def _words(name: str, settings: dict, mask, steps: range) -> str:

@@ -69,7 +69,8 @@ class NullTextOptimize(io.ComfyNode):
 
 def find_null_text(model, positive, negative, maps: NoiseMaps, cfg: float, method) -> NoiseMaps:
     """The bundle of this pivot with an unconditional embedding for each step."""
-    name, settings = _chosen(method)
+    inputs = {option.key: option.inputs for option in null_text_methods().options}
+    name, settings = checks.chosen("Null-Text Optimize", "method", method, inputs)
     info = {**maps.info, "method": f"{maps.info.get('method', 'DDIM')}, {name}", "cfg": cfg}
     if name == "negative_prompt":
         source, options = conditioning.only_prompt(positive, "positive")
@@ -95,24 +96,6 @@ def find_null_text(model, positive, negative, maps: NoiseMaps, cfg: float, metho
     zs = torch.zeros_like(maps.zs)
     zs[-1] = maps.xs[-1] - found.xs[-1]
     return maps._replace(xs=xs, zs=zs, uncond=found.uncond, info=info)
-
-
-def _chosen(method) -> tuple[str, dict]:
-    """Name and settings of the method; the host does not check what is wired or unknown."""
-    settings = dict(method) if isinstance(method, dict) else {"method": method}
-    name = settings.pop("method", None)
-    known = {option.key: option.inputs for option in null_text_methods().options}
-    if (
-        not isinstance(name, str)
-        or {i.id for i in known.get(name, [])} != set(settings)
-        or name not in known
-        or not all(isinstance(value, int | float | str) for value in settings.values())
-    ):
-        raise ValueError(
-            f"Null-Text Optimize does not know this method ({str(method)[:60]}): choose "
-            f"{', '.join(known)} in its menu, with all settings."
-        )
-    return name, settings
 
 
 def _optimize(guider, maps: NoiseMaps, start: Tensor, **settings) -> NullText:

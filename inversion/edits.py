@@ -51,7 +51,7 @@ def rotate(maps: NoiseMaps, turns: int) -> NoiseMaps:
     return _moved(maps, lambda values: values.rot90(turns, (-1, -2)).contiguous())
 
 
-def gain(maps: NoiseMaps, factor: float, steps: range) -> NoiseMaps:
+def amplify(maps: NoiseMaps, factor: float, steps: range) -> NoiseMaps:
     """Maps multiplied by `factor`."""
     zs = maps.zs.clone()
     zs[steps.start : steps.stop] *= factor
@@ -60,12 +60,13 @@ def gain(maps: NoiseMaps, factor: float, steps: range) -> NoiseMaps:
 
 def push_colour(maps: NoiseMaps, colour: Tensor, strength: float, steps: range) -> NoiseMaps:
     """Maps moved towards `colour`: z += strength (colour - denoised), where a step has noise."""
-    zs, planned = maps.zs.clone(), maps.steps
+    zs, planned = maps.zs.clone(), maps.schedule.steps
     noisy = [i for i in steps if planned[i].std > 0]
     if not noisy:
         raise ValueError(
-            f"Steps {steps.start} to {steps[-1]} of these noise maps add no noise to push a colour "
-            "in: colour needs an EF-DDPM bundle, and steps before its last."
+            f"Steps {steps.start} to {steps[-1]} of these noise maps add no noise that could carry "
+            "a colour: connect the noise maps of EF-DDPM Invert, and let first_step to last_step "
+            "cover more than their last step."
         )
     for i in noisy:
         denoised = planned[i].recover_denoised(maps.xs[i], maps.xs[i + 1], maps.zs[i])
@@ -78,11 +79,11 @@ def renoise_path(maps: NoiseMaps, amount: float, noise: Tensor, steps: range) ->
 
     Without noise in the steps (eta = 0) one draw serves the whole path.
     """
-    planned = maps.steps
-    if maps.eta == 0 and len(steps) < len(planned):
+    planned = maps.schedule.steps
+    if maps.schedule.eta == 0 and len(steps) < len(planned):
         raise ValueError(
-            "A variation of a bundle without noise in its steps (eta 0) redraws the whole path: "
-            "set first_step to 0 and last_step to -1."
+            "A variation of noise maps of eta 0 (DDIM) changes all steps: set first_step to 0 and "
+            "last_step to -1."
         )
     # A latent between two steps belongs to both of their maps.
     redrawn = range(steps.start + (steps.start > 0), steps.stop)
@@ -92,11 +93,11 @@ def renoise_path(maps: NoiseMaps, amount: float, noise: Tensor, steps: range) ->
         )
     x_0, xs, zs = _picture(maps), maps.xs.clone(), maps.zs.clone()
     for i in redrawn:
-        xs[i] += _redraw(maps.xs[i], x_0, planned[i], amount, noise[i if maps.eta else 0])
+        xs[i] += _redraw(maps.xs[i], x_0, planned[i], amount, noise[i if maps.schedule.eta else 0])
     for i in range(max(redrawn.start - 1, 0), redrawn.stop):
         change, change_next = xs[i] - maps.xs[i], xs[i + 1] - maps.xs[i + 1]
         zs[i] += (change_next - planned[i].carry * change) / planned[i].scale
-    return maps._replace(xs=xs, zs=zs)
+    return maps.replace(xs=xs, zs=zs)
 
 
 def renoise_freely(maps: NoiseMaps, amount: float, noise: Tensor, steps: range) -> NoiseMaps:
@@ -106,7 +107,7 @@ def renoise_freely(maps: NoiseMaps, amount: float, noise: Tensor, steps: range) 
     The noise has unit variance, the sampler's own: edit-friendly maps are far above, and noise of
     their strength would tear the picture.
     """
-    zs, planned = maps.zs.clone(), maps.steps
+    zs, planned = maps.zs.clone(), maps.schedule.steps
     for i in steps:
         if planned[i].std > 0:
             zs[i] = math.sqrt(1 - amount) * zs[i] + math.sqrt(amount) * noise[i + 1]
@@ -121,39 +122,39 @@ def mix(maps: NoiseMaps, other: NoiseMaps, amount: float) -> NoiseMaps:
     _check_alike(maps, other)
     if amount in (0, 1):
         chosen = (maps, other)[int(amount)]
-        return maps._replace(xs=chosen.xs, zs=chosen.zs)
+        return maps.replace(xs=chosen.xs, zs=chosen.zs)
     x_0A, x_0B = _picture(maps), _picture(other)
     x_0 = x_0A.lerp(x_0B, amount)
     xs, zs = torch.empty_like(maps.xs), torch.empty_like(maps.zs)
-    for i, step in enumerate(maps.steps):
+    for i, step in enumerate(maps.schedule.steps):
         n_A, n_B = _noise(maps.xs[i], x_0A, step), _noise(other.xs[i], x_0B, step)
         n = n_A.lerp(n_B, amount)
-        wanted = _mean_square(n_A).lerp(_mean_square(n_B), amount)
-        xs[i] = step.alpha * x_0 + step.sigma * n * (wanted / _mean_square(n)).sqrt()
+        square = _mean_square(n_A).lerp(_mean_square(n_B), amount)
+        xs[i] = step.alpha * x_0 + step.sigma * n * (square / _mean_square(n)).sqrt()
     xs[-1] = x_0
-    for i, step in enumerate(maps.steps):
+    for i, step in enumerate(maps.schedule.steps):
         denoised_A, denoised_B = (
             step.recover_denoised(m.xs[i], m.xs[i + 1], m.zs[i]) for m in (maps, other)
         )
         mean = step.mean(xs[i], denoised_A.lerp(denoised_B, amount))
         zs[i] = (xs[i + 1] - mean) / step.scale
-    return maps._replace(xs=xs, zs=zs)
+    return maps.replace(xs=xs, zs=zs)
 
 
 def blend(maps: NoiseMaps, edited: NoiseMaps, mask: Tensor) -> NoiseMaps:
     """`edited` where the mask is 1, `maps` where it is 0."""
     if edited.xs.shape != maps.xs.shape:
         raise ValueError(
-            "An odd number of quarter turns swaps the sides, so that no mask fits: leave out the "
-            "mask, or crop to a square."
+            "An odd number of quarter turns swaps width and height, so no mask fits: leave out the "
+            "mask, or crop the picture to a square."
         )
-    return maps._replace(
+    return maps.replace(
         xs=torch.lerp(maps.xs, edited.xs, mask), zs=torch.lerp(maps.zs, edited.zs, mask)
     )
 
 
 def _moved(maps: NoiseMaps, move: Callable[[Tensor], Tensor]) -> NoiseMaps:
-    return maps._replace(xs=move(maps.xs), zs=move(maps.zs))
+    return maps.replace(xs=move(maps.xs), zs=move(maps.zs))
 
 
 def _shifted(values: Tensor, dim: int, offset: int, fill: Fill, place: float) -> Tensor:
@@ -172,11 +173,11 @@ def _shifted(values: Tensor, dim: int, offset: int, fill: Fill, place: float) ->
 def _carried(maps: NoiseMaps, zs: Tensor, change: Tensor) -> NoiseMaps:
     """The bundle with other `zs`, and with `change` added to xs[0]; denoised stays as it is."""
     xs = maps.xs.clone()
-    for i, step in enumerate(maps.steps):
+    for i, step in enumerate(maps.schedule.steps):
         xs[i] += change
         change = step.carry * change + step.scale * (zs[i] - maps.zs[i])
     xs[-1] += change
-    return maps._replace(xs=xs, zs=zs)
+    return maps.replace(xs=xs, zs=zs)
 
 
 def _redraw(x: Tensor, x_0: Tensor, step: Step, amount: float, noise: Tensor) -> Tensor:
@@ -192,16 +193,16 @@ def _noise(x: Tensor, x_0: Tensor, step: Step) -> Tensor:
 
 def _picture(maps: NoiseMaps) -> Tensor:
     """x_0; ValueError where the schedule ends before it."""
-    if maps.sigmas[-1] > 0:
+    if maps.schedule.sigmas[-1] > 0:
         raise ValueError(
-            f"The noise maps end at sigma {maps.sigmas[-1]:.3g}, before the image is clean: invert "
-            "with the whole schedule."
+            f"The noise maps end at sigma {maps.schedule.sigmas[-1]:.3g}, before the image is "
+            "clean: invert with the whole schedule."
         )
     return maps.xs[-1]
 
 
 def _mean_square(n: Tensor) -> Tensor:
-    """Of each item, (batch, 1, 1, ...)."""
+    """Mean square of each item (batch, 1, 1, ...)."""
     return n.square().mean(tuple(range(1, n.ndim)), keepdim=True).clamp(min=1e-20)
 
 
@@ -209,10 +210,11 @@ def _check_alike(maps: NoiseMaps, other: NoiseMaps) -> None:
     """ValueError unless two bundles can be mixed."""
     if any(value is not None for m in (maps, other) for value in (m.uncond, m.uncond_pooled)):
         raise ValueError(
-            "Noise maps with an optimised unconditional embedding belong to one image and cannot "
-            "be mixed: connect noise maps from before the optimisation."
+            "Noise maps with null text belong to one image and cannot be mixed: connect noise maps "
+            "from before Null-Text Optimize."
         )
-    for name, one, two in zip(_ALIKE, _key(maps), _key(other), strict=True):
+    for name, key in _ALIKE.items():
+        one, two = key(maps), key(other)
         if one != two:
             raise ValueError(
                 f"The noise maps to mix differ in {name} ({shorten(str(one), 60)} and "
@@ -221,12 +223,12 @@ def _check_alike(maps: NoiseMaps, other: NoiseMaps) -> None:
             )
 
 
-_ALIKE = "latent format", "latent shape", "steps", "skipped steps", "eta", "model family", "sigmas"
-
-
-def _key(maps: NoiseMaps) -> tuple[object, ...]:
-    """What must be equal in two bundles, in the order of _ALIKE."""
-    family = "flow" if maps.flow else "not flow"
-    shape, steps = tuple(maps.xs.shape[1:]), len(maps.zs)
-    layout = maps.info.get("latent_format"), shape, steps
-    return *layout, maps.skipped, maps.eta, family, maps.sigmas
+_ALIKE: dict[str, Callable[[NoiseMaps], object]] = {
+    "latent format": lambda maps: maps.latent_format,
+    "latent shape": lambda maps: tuple(maps.xs.shape[1:]),
+    "steps": lambda maps: len(maps.zs),
+    "skipped steps": lambda maps: maps.skipped,
+    "eta": lambda maps: maps.schedule.eta,
+    "model family": lambda maps: "flow" if maps.schedule.flow else "not flow",
+    "sigmas": lambda maps: maps.schedule.sigmas,
+}

@@ -6,11 +6,23 @@ import torch
 from torch import Tensor
 
 from .noise_maps import NoiseMaps
+from .schedule import Schedule
 
 
 def variance_per_step(zs: Tensor) -> Tensor:
     """Mean square of each map (steps,), over all of (steps, batch, channels, *spatial)."""
     return zs.flatten(1).square().mean(1)
+
+
+def edit_friendly_variance(schedule: Schedule) -> Tensor:
+    """What `variance_per_step` tends to (steps,) for edit-friendly maps at eta 1 where the noise
+    outweighs the image; the last step, which adds no noise, has none and is 1.
+    """
+    ratios = [
+        step.alpha * step.sigma_next / (step.alpha_next * step.sigma) for step in schedule.steps
+    ]
+    squares = torch.tensor(ratios, dtype=torch.float64).square()
+    return (1 + squares) / (1 - squares)
 
 
 def neighbour_correlation(zs: Tensor) -> Tensor:
@@ -47,6 +59,6 @@ def recover_denoised(maps: NoiseMaps) -> Tensor:
     differences.
     """
     denoised = torch.empty_like(maps.zs)
-    for i, step in enumerate(maps.steps):
+    for i, step in enumerate(maps.schedule.steps):
         denoised[i] = step.recover_denoised(maps.xs[i], maps.xs[i + 1], maps.zs[i])
     return denoised

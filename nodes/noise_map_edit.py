@@ -1,49 +1,45 @@
-"""Noise maps as a material: moved, turned, coloured, redrawn and mixed."""
-
-import logging
+"""Noise Map Edit: noise maps as a material, moved, turned, coloured, renoised and mixed."""
 
 from comfy_api.latest import io
 
-from ..inversion import blend
-from . import _checks as checks
-from . import _host as host
-from ._operations import OPERATIONS
-from ._sockets import CATEGORY, MAX_STEPS, NoiseMapsType
+from ..inversion.edits import blend
+from ._host import latents
+from ._host.messages import tell
+from .inputs import (
+    CATEGORY,
+    MAX_STEPS,
+    NoiseMapsType,
+    check_noise_maps,
+    chosen,
+    mask_input,
+    noise_maps_input,
+)
+from .operations import OPERATIONS
+
+_ALIASES = ["shift", "flip", "rotate", "colour", "color", "renoise", "mix", "blend"]
+_OPERATION = io.DynamicCombo.Input(
+    "operation",
+    options=[io.DynamicCombo.Option(key, op.inputs) for key, op in OPERATIONS.items()],
+    tooltip="shift, flip and rotate move the whole image; gain, colour and renoise "
+    "change the maps of a range of steps; mix goes between two images.",
+)
 
 
 class NoiseMapEdit(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        options = [io.DynamicCombo.Option(key, op.inputs) for key, op in OPERATIONS.items()]
         return io.Schema(
             node_id="ImprintNoiseMapEdit",
             display_name="Noise Map Edit",
             category=CATEGORY,
             description="Edits an image in its noise maps: shifts, mirrors, turns, amplifies, "
-            "colours, redraws or mixes them. Sample them afterwards; edits can follow edits.",
-            search_aliases=[
-                "shift",
-                "flip",
-                "rotate",
-                "colour",
-                "color",
-                "renoise",
-                "mix",
-                "blend",
-            ],
+            "colours, renoises or mixes them. Sample them afterwards; edits can follow edits.",
+            search_aliases=_ALIASES,
             inputs=[
-                NoiseMapsType.Input("noise_maps", tooltip="The image as noise maps."),
-                io.DynamicCombo.Input(
-                    "operation",
-                    options=options,
-                    tooltip="shift, flip and rotate move the whole image; gain, colour and renoise "
-                    "change the maps of a range of steps; mix goes between two images.",
-                ),
-                io.Mask.Input(
-                    "mask",
-                    optional=True,
-                    tooltip="Where to edit: white is edited, black stays as it is, grey is in "
-                    "between.",
+                noise_maps_input("The image as noise maps."),
+                _OPERATION,
+                mask_input(
+                    "Where to edit: white is edited, black stays as it is, grey is in between."
                 ),
                 *_step_inputs(),
             ],
@@ -59,20 +55,27 @@ class NoiseMapEdit(io.ComfyNode):
     def execute(
         cls, noise_maps, operation=None, mask=None, first_step=0, last_step=-1
     ) -> io.NodeOutput:
-        checks.check_maps(noise_maps)
-        inputs = {key: op.inputs for key, op in OPERATIONS.items()}
-        name, settings = checks.chosen("Noise Map Edit", "operation", operation, inputs)
-        steps = checks.step_range(first_step, last_step, len(noise_maps.zs))
+        check_noise_maps(noise_maps)
+        name, settings = chosen("Noise Map Edit", _OPERATION, operation)
+        steps = _step_range(first_step, last_step, len(noise_maps.zs))
         if not OPERATIONS[name].by_steps and len(steps) < len(noise_maps.zs):
-            host.tell(
-                f"{name} moves all steps: first_step and last_step are ignored.", logging.INFO
-            )
+            tell(f"{name} moves all steps: first_step and last_step are ignored.")
         edited = OPERATIONS[name].edit(noise_maps, steps, **settings)
         if mask is not None:
-            fitted = checks.fit_mask(mask, noise_maps.xs.shape[1:])
-            edited = blend(noise_maps, edited, fitted)
+            edited = blend(noise_maps, edited, latents.fit_mask(mask, noise_maps.xs.shape[1:]))
         edits = [*noise_maps.info.get("edits", []), _words(name, settings, mask, steps)]
-        return io.NodeOutput(edited._replace(info={**noise_maps.info, "edits": edits}))
+        return io.NodeOutput(edited.with_info(edits=edits))
+
+
+def _step_range(first: int, last: int, steps: int) -> range:
+    """The steps `first` to `last` of noise maps; -1 is their last one."""
+    end = steps if last == -1 else last + 1
+    if not 0 <= first < end <= steps:
+        raise ValueError(
+            f"first_step is {first} and last_step is {last}, but the noise maps hold steps 0 to "
+            f"{steps - 1}: set first_step to 0 and last_step to -1 for all of them."
+        )
+    return range(first, end)
 
 
 def _words(name: str, settings: dict, mask, steps: range) -> str:

@@ -9,7 +9,6 @@ from ._host import latents, models, prompts, sampling
 from ._host.messages import warn
 from .inputs import (
     CATEGORY,
-    MAX_SEED,
     MAX_STEPS,
     NoiseMapsType,
     cfg_input,
@@ -19,11 +18,13 @@ from .inputs import (
     latent_input,
     model_inputs,
     scheduler_input,
+    seed_input,
     seeded_noise,
     steps_input,
 )
 
 _ALIASES = ["edit friendly", "ddpm inversion", "invert", "unsampler", "ledits"]
+_SEED = "Chooses the random noise. Every seed gives the image back; each gives another edit."
 _PATHS = {"edit_friendly": edit_friendly_path, "native": native_path}
 
 
@@ -44,7 +45,7 @@ class EFDDPMInvert(io.ComfyNode):
                     "The negative prompt of the inversion, usually empty. Not used at cfg 1.",
                 ),
                 latent_input(),
-                _seed_input(),
+                seed_input(io.ControlAfterGenerate.fixed, _SEED),
                 steps_input(100),
                 cfg_input(
                     3.5,
@@ -60,11 +61,11 @@ class EFDDPMInvert(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, model, positive, negative, latent_image, steps, cfg, scheduler, **settings
+        cls, model, positive, negative, latent_image, seed, steps, cfg, scheduler, **settings
     ) -> io.NodeOutput:
         guider = prompts.cfg_guider(model, positive, negative, cfg)
         sigmas = models.model_sigmas(model, scheduler, steps)
-        maps = invert(guider, sigmas, latent_image, **settings)
+        maps = invert(guider, sigmas, latent_image, seed, **settings)
         return io.NodeOutput(maps.with_info(scheduler=scheduler))
 
 
@@ -80,7 +81,7 @@ class EFDDPMInvertCustom(io.ComfyNode):
             inputs=[
                 *guider_inputs(),
                 latent_input(),
-                _seed_input(),
+                seed_input(io.ControlAfterGenerate.fixed, _SEED),
                 _skip_input(0),
                 *_advanced_inputs(),
             ],
@@ -129,18 +130,6 @@ def _output() -> io.Output:
         display_name="noise_maps",
         tooltip="The image as noise maps, for any number of Inverted Samplers: one inversion, many "
         "edits.",
-    )
-
-
-def _seed_input() -> io.Int.Input:
-    return io.Int.Input(
-        "seed",
-        default=0,
-        min=0,
-        max=MAX_SEED,
-        control_after_generate=io.ControlAfterGenerate.fixed,
-        tooltip="Chooses the random noise. Every seed gives the image back; each gives another "
-        "edit.",
     )
 
 

@@ -10,7 +10,6 @@ from ..inversion.noise_maps import NoiseMaps
 from ._host.models import SCHEDULERS
 
 CATEGORY = "Imprint"
-MAX_SEED = 0xFFFFFFFFFFFFFFFF
 MAX_STEPS = 10_000
 
 NoiseMapsType = io.Custom("NOISE_MAPS")
@@ -49,6 +48,18 @@ def noise_maps_input(tooltip: str) -> io.Input:
 
 def mask_input(tooltip: str) -> io.Mask.Input:
     return io.Mask.Input("mask", optional=True, tooltip=tooltip)
+
+
+def seed_input(control: bool | io.ControlAfterGenerate, tooltip: str) -> io.Int.Input:
+    """A seed; `control` is what the browser does with it after a run."""
+    return io.Int.Input(
+        "seed",
+        default=0,
+        min=0,
+        max=0xFFFFFFFFFFFFFFFF,
+        control_after_generate=control,
+        tooltip=tooltip,
+    )
 
 
 def steps_input(default: int) -> io.Int.Input:

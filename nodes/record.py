@@ -8,13 +8,13 @@ from ..inversion.paths import recorded_path
 from ._host import latents, models, prompts, sampling
 from .inputs import (
     CATEGORY,
-    MAX_SEED,
     NoiseMapsType,
     cfg_input,
     check_noisy,
     eta_input,
     model_inputs,
     scheduler_input,
+    seed_input,
     seeded_noise,
     steps_input,
 )
@@ -35,7 +35,7 @@ class RecordDDPM(io.ComfyNode):
                     "What the image should show.", "What it should not show. Not used at cfg 1."
                 ),
                 _size_input(),
-                _seed_input(),
+                seed_input(True, "Chooses the random noise. Another seed gives another image."),
                 steps_input(100),
                 cfg_input(7.5, "Guidance: higher follows the prompt more."),
                 scheduler_input(),
@@ -83,15 +83,4 @@ def _size_input() -> io.Latent.Input:
         "latent_image",
         tooltip="Gives the size and the number of images: an empty latent, or any of that size. "
         "What it shows is not used.",
-    )
-
-
-def _seed_input() -> io.Int.Input:
-    return io.Int.Input(
-        "seed",
-        default=0,
-        min=0,
-        max=MAX_SEED,
-        control_after_generate=True,
-        tooltip="Chooses the random noise. Another seed gives another image.",
     )

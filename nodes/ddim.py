@@ -96,8 +96,8 @@ def invert(guider, sigmas, latent_image, evaluate_at="target", fixed_point_steps
         return extract_noise_maps(run.denoise, path, schedule, on_step=on_way_back)
 
     xs, zs = sampling.run(guider, samples, schedule, loop, passes=2)
-    made = sampling.describe(guider, method=f"DDIM, {evaluate_at}")
-    return NoiseMaps(xs.cpu(), zs.cpu(), schedule, **made)
+    described = sampling.describe(guider, method=f"DDIM, {evaluate_at}")
+    return NoiseMaps(xs.cpu(), zs.cpu(), schedule, **described)
 
 
 class _InvertedNoise:

@@ -106,7 +106,7 @@ def invert(
     """The bundle of an image; the first `skip_steps` of the schedule are never evaluated."""
     check_noisy(eta)
     whole = models.schedule_of(guider.model_patcher, sigmas, eta)
-    kept, steps = whole.after(skip_steps), len(whole.steps)
+    schedule, steps = whole.after(skip_steps), len(whole.steps)
     samples = latents.image_latent(guider.model_patcher, latent_image)
     if skip_steps > 0.6 * steps:
         warn(
@@ -118,11 +118,11 @@ def invert(
     def loop(run: sampling.Run):
         # The path has the skipped steps too: with the same seed, more skipping cuts it shorter.
         xs = _PATHS[path](run.x_0, whole, noise.to(run.x_0))[skip_steps:]
-        return extract_noise_maps(run.denoise, xs, kept, run.batch_timesteps, run.on_step)
+        return extract_noise_maps(run.denoise, xs, schedule, run.batch_timesteps, run.on_step)
 
-    xs, zs = sampling.run(guider, samples, kept, loop, batch_timesteps)
-    made = sampling.describe(guider, method=f"EF-DDPM, {path} path", seed=seed)
-    return NoiseMaps(xs.cpu(), zs.cpu(), kept, skipped=skip_steps, **made)
+    xs, zs = sampling.run(guider, samples, schedule, loop, batch_timesteps)
+    described = sampling.describe(guider, method=f"EF-DDPM, {path} path", seed=seed)
+    return NoiseMaps(xs.cpu(), zs.cpu(), schedule, skipped=skip_steps, **described)
 
 
 def _output() -> io.Output:

@@ -82,7 +82,7 @@ def sample(guider, noise_maps, skip_steps, mask=None, residual=1.0) -> dict:
     check_noise_maps(noise_maps)
     patcher, maps = guider.model_patcher, noise_maps
     models.check_fit(patcher, maps)
-    kept = maps.schedule.after(skip_steps)
+    schedule = maps.schedule.after(skip_steps)
     guider = prompts.with_null_text(guider, maps)
     _tell_about_cfg(maps, prompts.guidance(guider))
 
@@ -92,8 +92,8 @@ def sample(guider, noise_maps, skip_steps, mask=None, residual=1.0) -> dict:
 
     # Not for the loop: inpainting and video models read the picture as part of their prompt.
     picture = latents.sampled_latent(patcher, maps.xs[-1], 0.0)
-    x = sampling.run(guider, picture, kept, loop)
-    samples = latents.sampled_latent(patcher, x, kept.sigmas[-1])
+    x = sampling.run(guider, picture, schedule, loop)
+    samples = latents.sampled_latent(patcher, x, schedule.sigmas[-1])
     if not samples.isfinite().all():
         raise ValueError(
             "The model returned NaN or infinite values under these prompts: use a float32 model, "

@@ -57,17 +57,17 @@ class NoiseMapEdit(io.ComfyNode):
     ) -> io.NodeOutput:
         check_noise_maps(noise_maps)
         name, settings = chosen("Noise Map Edit", _OPERATION, operation)
-        steps = _step_range(first_step, last_step, len(noise_maps.zs))
-        if not OPERATIONS[name].by_steps and len(steps) < len(noise_maps.zs):
+        span = _span(first_step, last_step, len(noise_maps.zs))
+        if not OPERATIONS[name].by_steps and len(span) < len(noise_maps.zs):
             tell(f"{name} moves all steps: first_step and last_step are ignored.")
-        edited = OPERATIONS[name].edit(noise_maps, steps, **settings)
+        edited = OPERATIONS[name].edit(noise_maps, span, **settings)
         if mask is not None:
             edited = blend(noise_maps, edited, latents.fit_mask(mask, noise_maps.xs.shape[1:]))
-        edits = [*noise_maps.info.get("edits", []), _words(name, settings, mask, steps)]
+        edits = [*noise_maps.info.get("edits", []), _words(name, settings, mask, span)]
         return io.NodeOutput(edited.with_info(edits=edits))
 
 
-def _step_range(first: int, last: int, steps: int) -> range:
+def _span(first: int, last: int, steps: int) -> range:
     """The steps `first` to `last` of noise maps; -1 is their last one."""
     end = steps if last == -1 else last + 1
     if not 0 <= first < end <= steps:
@@ -78,13 +78,13 @@ def _step_range(first: int, last: int, steps: int) -> range:
     return range(first, end)
 
 
-def _words(name: str, settings: dict, mask, steps: range) -> str:
+def _words(name: str, settings: dict, mask, span: range) -> str:
     """One edit as a line of the bundle's info."""
     values = [
         f"{key} {value}" for key, value in settings.items() if isinstance(value, (str, int, float))
     ]
     where = [] if mask is None else ["in a mask"]
-    when = [f"steps {steps.start} to {steps[-1]}"] if OPERATIONS[name].by_steps else []
+    when = [f"steps {span.start} to {span[-1]}"] if OPERATIONS[name].by_steps else []
     return ", ".join([name, *values, *where, *when])
 
 

@@ -17,7 +17,7 @@ _SIDES = {"horizontal": -1, "vertical": -2}
 
 
 class Operation(NamedTuple):
-    """What one choice of the menu asks for, and the edit it makes: (maps, steps, **settings)."""
+    """What one choice of the menu asks for, and the edit it makes: (maps, span, **settings)."""
 
     edit: Callable[..., NoiseMaps]
     inputs: list
@@ -34,7 +34,7 @@ def _amount(default: float, tooltip: str) -> io.Float.Input:
     )
 
 
-def _shift(maps: NoiseMaps, steps: range, x, y, fill, variation) -> NoiseMaps:
+def _shift(maps: NoiseMaps, span: range, x, y, fill, variation) -> NoiseMaps:
     cell = latents.latent_format(maps).spacial_downscale_ratio
     right, down = round(x / cell), round(y / cell)
     if right == down == 0:
@@ -48,29 +48,29 @@ def _shift(maps: NoiseMaps, steps: range, x, y, fill, variation) -> NoiseMaps:
     return edits.shift(maps, right, down, fill, place)
 
 
-def _flip(maps: NoiseMaps, steps: range, axis) -> NoiseMaps:
+def _flip(maps: NoiseMaps, span: range, axis) -> NoiseMaps:
     return edits.flip(maps, _SIDES[axis])
 
 
-def _rotate(maps: NoiseMaps, steps: range, turns) -> NoiseMaps:
+def _rotate(maps: NoiseMaps, span: range, turns) -> NoiseMaps:
     return edits.rotate(maps, turns)
 
 
-def _gain(maps: NoiseMaps, steps: range, gain) -> NoiseMaps:
-    return edits.amplify(maps, gain, steps)
+def _gain(maps: NoiseMaps, span: range, gain) -> NoiseMaps:
+    return edits.amplify(maps, gain, span)
 
 
-def _colour(maps: NoiseMaps, steps: range, target, strength) -> NoiseMaps:
-    return edits.push_colour(maps, latents.like_maps(maps, target), strength, steps)
+def _colour(maps: NoiseMaps, span: range, target, strength) -> NoiseMaps:
+    return edits.push_colour(maps, latents.like_maps(maps, target), strength, span)
 
 
-def _renoise(maps: NoiseMaps, steps: range, kind, amount, variation) -> NoiseMaps:
+def _renoise(maps: NoiseMaps, span: range, kind, amount, variation) -> NoiseMaps:
     renoise = {"variation": edits.renoise_path, "free": edits.renoise_freely}[kind]
     noise = seeded_noise({}, maps.xs[0], len(maps.zs), variation)
-    return renoise(maps, amount, noise, steps)
+    return renoise(maps, amount, noise, span)
 
 
-def _mix(maps: NoiseMaps, steps: range, other, amount) -> NoiseMaps:
+def _mix(maps: NoiseMaps, span: range, other, amount) -> NoiseMaps:
     check_noise_maps(other)
     return edits.mix(maps, other, amount)
 

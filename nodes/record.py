@@ -74,8 +74,8 @@ def record(guider, sigmas, latent_image, seed, eta) -> NoiseMaps:
 
     empty = torch.zeros_like(size, dtype=torch.float32)
     xs, zs = sampling.run(guider, empty, schedule, loop)
-    made = sampling.describe(guider, method="recorded", seed=seed)
-    return NoiseMaps(xs.cpu(), zs.cpu(), schedule, **made)
+    described = sampling.describe(guider, method="recorded", seed=seed)
+    return NoiseMaps(xs.cpu(), zs.cpu(), schedule, **described)
 
 
 def _size_input() -> io.Latent.Input:

@@ -16,7 +16,7 @@ from .messages import tell
 
 def image_latent(patcher, latent: dict) -> Tensor:
     """The samples of a LATENT as this model takes them; ValueError where they hold no image."""
-    samples = single_tensor(latent)
+    samples = fitting_latent(patcher, latent)
     if not samples.isfinite().all():
         raise ValueError(
             "The latent holds NaN or infinite values: check the VAE (a float32 VAE helps) and "
@@ -29,7 +29,7 @@ def image_latent(patcher, latent: dict) -> Tensor:
         )
     if "noise_mask" in latent:
         tell("The latent's noise_mask is ignored; connect the mask to Inverted Sampler.")
-    return fitting_latent(patcher, latent)
+    return samples
 
 
 def fitting_latent(patcher, latent: dict) -> Tensor:

@@ -24,11 +24,11 @@ from torch.nn.functional import conv2d
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def options(description: str | None, worlds: int) -> argparse.ArgumentParser:
+def options(description: str | None, worlds: int, seed: int = 0) -> argparse.ArgumentParser:
     """The options of every benchmark, with its usual number of worlds."""
     parser = argparse.ArgumentParser(description=(description or "").splitlines()[0])
     parser.add_argument("--worlds", type=int, default=worlds)
-    parser.add_argument("--seed", type=int, default=0, help="draws the worlds")
+    parser.add_argument("--seed", type=int, default=seed, help="draws the worlds")
     parser.add_argument("--out", type=Path, default=ROOT, help="where results and pictures go")
     return parser
 
@@ -110,11 +110,17 @@ def memory(run: Callable[[], object]) -> tuple[int, int]:
 
 
 def print_table(rows: Mapping[str, Mapping[str, object]]) -> None:
-    """Rows by name, a column per key; numbers with two decimals."""
-    lines = [["", *next(iter(rows.values()))]]
+    """Rows by name, a column per key; three digits of numbers, intervals in brackets."""
+
+    def cell(value: object) -> str:
+        if isinstance(value, dict):
+            return "{value:+.2f} ({low:+.2f} to {high:+.2f})".format(**value)
+        return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+    columns = list(dict.fromkeys(key for row in rows.values() for key in row))
+    lines = [["", *columns]]
     for name, row in rows.items():
-        cells = [f"{v:.2f}" if isinstance(v, float) else str(v) for v in row.values()]
-        lines.append([name, *cells])
+        lines.append([name, *(cell(row.get(key, "")) for key in columns)])
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         print("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)))

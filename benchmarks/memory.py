@@ -62,7 +62,8 @@ def modes() -> dict:
 
     def fit(recomputed: bool) -> None:
         gradients._memory_is_short = lambda *args: recomputed
-        NullTextOptimize.execute(model, *prompts, maps, CFG, {"method": "fast"})
+        fast = {"method": "fast", "inner_steps": 2, "learning_rate": 0.05}
+        NullTextOptimize.execute(model, *prompts, maps, CFG, fast)
 
     return {
         "plain step": partial(InvertedSampler.execute, model, *prompts, maps, CFG, 0),
@@ -81,7 +82,11 @@ def main() -> None:
             _, peak = memory(run)
             seconds = time.perf_counter() - started
             plain = plain or (peak, seconds)
-            rows[name] = {"MiB": peak / 2**20, "memory": peak / plain[0], "time": seconds / plain[1]}
+            rows[name] = {
+                "MiB": peak / 2**20,
+                "memory": peak / plain[0],
+                "time": seconds / plain[1],
+            }
     finally:
         gradients._memory_is_short = decides
     print_table(rows)

@@ -19,8 +19,8 @@ from .measure import interval, means, options, print_table, write_results, write
 from .task import SHOWN, Task, word_task
 
 STEPS = 50
-SKIPS = (6, 14, 18, 24)
-CFGS = (1.0, 1.5, 2.0, 3.0, 5.0)
+SKIPS = (0, 7, 14, 24, 34)
+CFGS = (1.0, 1.5, 2.0, 3.0)
 RATE = 0.9  # of right words that a setting must reach
 SHOWN_AT = (14, 1.5)  # skip and cfg of the sheet: the demo's
 PATHS = {"edit-friendly": "edit_friendly", "native": "native"}

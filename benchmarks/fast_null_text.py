@@ -65,7 +65,7 @@ def sweep(task: Task, cfg: float) -> dict[str, dict]:
 
 @torch.inference_mode()
 def main() -> None:
-    args = options(__doc__, worlds=12, seed=100).parse_args()
+    args = options(__doc__, worlds=8, seed=100).parse_args()
     tuning = word_task(args.worlds, args.seed)
     reporting = word_task(args.worlds, args.seed + 1)
     pivot = reporting.invert_ddim(STEPS)

@@ -49,13 +49,9 @@ class Worlds(NamedTuple):
 
 def draw_worlds(count: int, generator: torch.Generator) -> Worlds:
     """`count` random worlds."""
-    return Worlds(
-        *(
-            torch.randint(len(names), (count,), generator=generator)
-            for names in (SHAPES, COLOURS, GROUNDS)
-        ),
-        unnamed=torch.rand(count, _UNNAMED, generator=generator),
-    )
+    words = (SHAPES, COLOURS, GROUNDS)
+    named = [torch.randint(len(names), (count,), generator=generator) for names in words]
+    return Worlds(*named, unnamed=torch.rand(count, _UNNAMED, generator=generator))
 
 
 def captions(worlds: Worlds) -> list[str]:

@@ -119,8 +119,8 @@ class Schedule:
     def _check_sigmas(self) -> None:
         if len(self.sigmas) < 2:
             raise ValueError(
-                f"The schedule holds {len(self.sigmas)} sigmas (noise levels), too few for a step: "
-                "set steps to 1 or more, or connect the whole schedule."
+                f"The schedule is too short for a step, with {len(self.sigmas)} of at least 2 "
+                "sigmas (noise levels): set steps to 1 or more, or connect the whole schedule."
             )
         for i, (sigma, sigma_next) in enumerate(pairwise(self.sigmas)):
             if not math.isfinite(sigma) or not math.isfinite(sigma_next):

@@ -1,4 +1,4 @@
-"""One step of DDPM or DDIM in the host's parametrisation, for all model families.
+"""A schedule of noise levels and its steps, DDPM and DDIM, for all model families.
 
 The latent at level sigma is x = alpha x_0 + sigma n, with alpha = 1 for eps, v and EDM models and
 alpha = 1 - sigma for flow models. The papers' symbols map at alpha = 1 as sigma = sqrt((1 -
@@ -10,7 +10,8 @@ Shapes: every latent is (batch, channels, *spatial); sigma and sigma_next are pl
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -66,57 +67,79 @@ def plan_step(sigma: float, sigma_next: float, eta: float, flow: bool) -> Step:
     eq. 12 and 16), both divided by sqrt(alpha_bar_next). At sigma_next = 0 the standard deviation
     is 0 for every eta.
     """
-    alpha, alpha_next = (1.0 - sigma, 1.0 - sigma_next) if flow else (1.0, 1.0)
+    alpha, alpha_next = _alpha(sigma, flow), _alpha(sigma_next, flow)
     ratio = alpha * sigma_next / (alpha_next * sigma)
     std = eta * sigma_next * math.sqrt(1.0 - ratio**2)
     direction = math.sqrt(sigma_next**2 - std**2)
     return Step(sigma, sigma_next, alpha, alpha_next, std, direction)
 
 
-def plan_steps(sigmas: Sequence[float], eta: float, flow: bool) -> list[Step]:
-    return [plan_step(sigma, sigma_next, eta, flow) for sigma, sigma_next in pairwise(sigmas)]
+@dataclass(frozen=True)
+class Schedule:
+    """Falling noise levels, of which the last may be 0, and the steps between them.
 
+    `flow` says which alpha goes with a level, `eta` in 0..1 how much of DDPM's noise each step
+    adds. ValueError where there is no step, a step does not fall, or a value lies outside its
+    range.
+    """
 
-def check_sigmas(sigmas: Sequence[float], flow: bool) -> None:
-    """ValueError unless there is a step, all steps fall, and no level lies outside the model's."""
-    if len(sigmas) < 2:
-        raise ValueError(
-            f"The schedule holds {len(sigmas)} sigmas and so no step: set steps to 1 or more."
-        )
-    for i, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
-        if not math.isfinite(sigma) or not math.isfinite(sigma_next):
+    sigmas: tuple[float, ...]
+    flow: bool
+    eta: float
+    steps: tuple[Step, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        self._check_sigmas()
+        if not 0 <= self.eta <= 1:
+            raise ValueError(f"eta is {self.eta:.4g}, but must lie between 0 and 1: set it to 1.")
+        steps = (plan_step(*levels, self.eta, self.flow) for levels in pairwise(self.sigmas))
+        object.__setattr__(self, "steps", tuple(steps))
+
+    @property
+    def alphas(self) -> tuple[float, ...]:
+        """The weight of x_0 in the latent at each level."""
+        return tuple(_alpha(sigma, self.flow) for sigma in self.sigmas)
+
+    @property
+    def noisy_steps(self) -> list[int]:
+        """The numbers of the steps that add noise."""
+        return [i for i, step in enumerate(self.steps) if step.std > 0]
+
+    def after(self, skip: int) -> "Schedule":
+        """The schedule without its first `skip` steps; ValueError where no step is left."""
+        count = len(self.steps)
+        if not 0 <= skip < count:
             raise ValueError(
-                f"Step {i} goes from sigma {sigma} to {sigma_next}: use another scheduler or more "
-                "steps."
+                f"skip_steps is {skip}, but of the {count} steps here at least one must be left: "
+                f"set it between 0 and {count - 1} (EF-DDPM Invert usually skips 36 % of its "
+                "steps)."
             )
-        if not sigma > sigma_next >= 0:
+        return Schedule(self.sigmas[skip:], self.flow, self.eta)
+
+    def _check_sigmas(self) -> None:
+        if len(self.sigmas) < 2:
             raise ValueError(
-                f"Inversion needs falling sigmas, but step {i} goes from {sigma:.4g} to "
-                f"{sigma_next:.4g}: connect the schedule itself, not a flipped copy, or set fewer "
-                "steps where levels repeat."
+                f"The schedule is too short for a step, with {len(self.sigmas)} of at least 2 "
+                "sigmas (noise levels): set steps to 1 or more, or connect the whole schedule."
             )
-    if flow and sigmas[0] > 1:
-        raise ValueError(
-            f"A flow model's sigmas end at 1, but the schedule starts at {sigmas[0]:.8g}: use a "
-            "scheduler of this model."
-        )
+        for i, (sigma, sigma_next) in enumerate(pairwise(self.sigmas)):
+            if not math.isfinite(sigma) or not math.isfinite(sigma_next):
+                raise ValueError(
+                    f"Step {i} goes from sigma {sigma} to {sigma_next}, but every sigma must be a "
+                    "finite number: use another scheduler or another number of steps."
+                )
+            if not sigma > sigma_next >= 0:
+                raise ValueError(
+                    f"Inversion needs falling sigmas, but step {i} goes from {sigma:.4g} to "
+                    f"{sigma_next:.4g}: connect the schedule itself, not a flipped copy, or set "
+                    "fewer steps where levels repeat."
+                )
+        if self.flow and self.sigmas[0] > 1:
+            raise ValueError(
+                f"A flow model's sigmas start at 1 at most, but the schedule starts at "
+                f"{self.sigmas[0]:.8g}: use a scheduler of this model."
+            )
 
 
-def check_eta(eta: float) -> None:
-    """ValueError unless eta is in (0, 1]."""
-    if eta == 0:
-        raise ValueError("eta 0 has no noise maps to extract: use DDIM Invert, or set eta to 1.")
-    if not 0 < eta <= 1:
-        raise ValueError(
-            f"eta is {eta:.4g}, but must lie above 0 and at most at 1: set it to 1, the paper's "
-            "value."
-        )
-
-
-def check_skip(skip: int, steps: int) -> None:
-    """ValueError unless at least one of `steps` is left after the first `skip`."""
-    if not 0 <= skip < steps:
-        raise ValueError(
-            f"skip_steps is {skip}, but there are {steps} steps: set it to {round(0.36 * steps)} "
-            "(36 %) or less."
-        )
+def _alpha(sigma: float, flow: bool) -> float:
+    return 1.0 - sigma if flow else 1.0

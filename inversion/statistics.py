@@ -6,16 +6,28 @@ import torch
 from torch import Tensor
 
 from .noise_maps import NoiseMaps
+from .schedule import Schedule
 
 
 def variance_per_step(zs: Tensor) -> Tensor:
-    """Mean square of each map (steps,), over all of (steps, batch, channels, *spatial)."""
+    """The mean square of each map (steps,), over all of (steps, batch, channels, *spatial)."""
     return zs.flatten(1).square().mean(1)
 
 
+def edit_friendly_variance(schedule: Schedule) -> Tensor:
+    """What `variance_per_step` tends to (steps,) for edit-friendly maps at eta 1 where the noise
+    outweighs the image; the last step, which adds no noise, has none and is 1.
+    """
+    ratios = [
+        step.alpha * step.sigma_next / (step.alpha_next * step.sigma) for step in schedule.steps
+    ]
+    squares = torch.tensor(ratios, dtype=torch.float64).square()
+    return (1 + squares) / (1 - squares)
+
+
 def neighbour_correlation(zs: Tensor) -> Tensor:
-    """Correlation of each map with the next (steps - 1,); about -0.5 for edit-friendly maps, 0 for
-    white ones.
+    """The correlation of each map with the next (steps - 1,); about -0.5 for edit-friendly maps, 0
+    for white ones.
     """
     flat = zs.flatten(1)
     return (flat[1:] * flat[:-1]).mean(1) / (
@@ -24,7 +36,7 @@ def neighbour_correlation(zs: Tensor) -> Tensor:
 
 
 def neighbour_angles(zs: Tensor) -> Tensor:
-    """Angle in degrees between the channel vectors of each cell in a map and in the next
+    """The angle in degrees between the channel vectors of each cell in a map and in the next
     (steps - 1, batch, *spatial).
     """
     cosine = torch.nn.functional.cosine_similarity(zs[1:], zs[:-1], dim=2)
@@ -32,8 +44,8 @@ def neighbour_angles(zs: Tensor) -> Tensor:
 
 
 def white_angle_density(degrees: Tensor, channels: int) -> Tensor:
-    """Density per degree of the angle between two independent normal vectors; needs two channels
-    or more.
+    """The density per degree of the angle between two independent normal vectors; needs two
+    channels or more.
     """
     power = channels - 2
     total = math.sqrt(math.pi) * math.gamma((power + 1) / 2) / math.gamma(power / 2 + 1)
@@ -47,6 +59,6 @@ def recover_denoised(maps: NoiseMaps) -> Tensor:
     differences.
     """
     denoised = torch.empty_like(maps.zs)
-    for i, step in enumerate(maps.steps):
+    for i, step in enumerate(maps.schedule.steps):
         denoised[i] = step.recover_denoised(maps.xs[i], maps.xs[i + 1], maps.zs[i])
     return denoised

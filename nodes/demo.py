@@ -4,7 +4,7 @@ import torch
 from comfy_api.latest import io
 
 from ..demo.world import COLOURS, GROUNDS, SHAPES, captions, draw_worlds, render
-from ._sockets import CATEGORY
+from .inputs import CATEGORY
 
 _DEMO_CATEGORY = f"{CATEGORY}/demo"
 
@@ -23,8 +23,8 @@ class LoadDemoModel(io.ComfyNode):
                     "prediction",
                     options=["v", "eps", "flow"],
                     default="v",
-                    tooltip="What the network predicts. v draws best; eps and flow are smaller "
-                    "models of the other two families.",
+                    tooltip="What the network predicts. v makes the best pictures; eps and flow "
+                    "are smaller models of the other two families.",
                 ),
             ],
             outputs=[
@@ -37,16 +37,15 @@ class LoadDemoModel(io.ComfyNode):
                     f"{', '.join(SHAPES)}; {', '.join(GROUNDS)}.",
                 ),
                 io.Vae.Output(
-                    display_name="vae", tooltip="The identity: the latent is the picture."
+                    display_name="vae", tooltip="Changes nothing: the latent is the picture."
                 ),
             ],
         )
 
     @classmethod
     def execute(cls, prediction) -> io.NodeOutput:
-        from ..demo.model import (
-            load_demo,
-        )  # here, so that starting ComfyUI does not import the network
+        # Here, so that starting ComfyUI does not import the network.
+        from ..demo.model import load_demo
 
         return io.NodeOutput(*load_demo(prediction))
 
@@ -79,13 +78,15 @@ class DemoImage(io.ComfyNode):
                     default=0,
                     min=0,
                     max=0x7FFFFFFF,
-                    tooltip="Draws what the caption does not name: position, size, rotation, "
+                    tooltip="Chooses what the caption does not name: position, size, rotation, "
                     "light, texture, a bystander.",
                 ),
             ],
             outputs=[
                 io.Image.Output(display_name="image", tooltip="The picture, 32 x 32 pixels."),
-                io.String.Output(display_name="caption", tooltip="Its source prompt."),
+                io.String.Output(
+                    display_name="caption", tooltip="What it shows, to use as source prompt."
+                ),
                 io.Mask.Output(display_name="mask", tooltip="White on the object and its outline."),
             ],
         )

@@ -1,0 +1,75 @@
+"""Along a path: noise maps out of it, and a picture out of noise maps; two directions of one step.
+
+Extraction is Algorithm 1 of Huberman-Spiegelglas et al. 2024, for every path. Two departures from
+the authors' code: the last step keeps its residual, which makes reconstruction exact, and eta
+enters as eta^2 in the step's variance, as DDIM has it (the authors use eta; both agree at eta = 1).
+
+Shapes: paths are (steps + 1, batch, channels, *spatial), maps (steps, batch, channels, *spatial).
+"""
+
+import torch
+from torch import Tensor
+
+from .noise_maps import NoiseMaps
+from .schedule import Denoise, OnStep, Schedule
+
+
+def extract_noise_maps(
+    denoise: Denoise,
+    path: Tensor,
+    schedule: Schedule,
+    batch_timesteps: int = 1,
+    on_step: OnStep | None = None,
+) -> tuple[Tensor, Tensor]:
+    """The corrected path and its noise maps: a replay under the same `denoise` walks that path.
+
+    After each map the next latent is replaced by the one that the map reproduces (the paper's
+    correction), so one step at a time the replay is exact to the last bit. Where several steps
+    share a model call, up to `batch_timesteps`, it rounds in another way and saw latents from
+    before the correction; guidance amplifies that difference along the replay.
+    """
+    xs, zs, steps = path.clone(), torch.empty_like(path[1:]), schedule.steps
+    # Before the loop: a copy to the device inside would wait for the device.
+    levels = torch.tensor(schedule.sigmas[:-1], dtype=torch.float64).to(path)
+    for first in range(0, len(steps), batch_timesteps):
+        part = slice(first, min(first + batch_timesteps, len(steps)))
+        x = xs[part]
+        sigma = levels[part].repeat_interleave(x.shape[1])
+        denoised = denoise(x.flatten(0, 1), sigma).reshape(x.shape)
+        for i, d in enumerate(denoised, first):
+            mean = steps[i].mean(xs[i], d)
+            zs[i] = (xs[i + 1] - mean) / steps[i].scale
+            xs[i + 1] = mean + steps[i].scale * zs[i]
+        if on_step:
+            on_step(part.stop, xs[part.stop], denoised[-1])
+    return xs, zs
+
+
+def replay(
+    denoise: Denoise,
+    maps: NoiseMaps,
+    skip: int = 0,
+    residual: float = 1.0,
+    mask: Tensor | None = None,
+    on_step: OnStep | None = None,
+) -> Tensor:
+    """The latent at the last sigma, sampled from `maps.xs[skip]` with the stored maps.
+
+    `residual` scales the maps of steps without noise: the last one of an EF-DDPM inversion, every
+    one of a DDIM inversion, which is plain DDIM at 0. Where `mask` (batch, channels, *spatial) is
+    0, the result is exactly the bundle's own latent; in between, the edit's departure from the
+    bundle is scaled by the mask.
+    """
+    x, steps = maps.xs[skip], maps.schedule.steps
+    for i in range(skip, len(steps)):
+        step = steps[i]
+        denoised = denoise(x, x.new_full(x.shape[:1], step.sigma))
+        z = maps.zs[i] if step.std > 0 else residual * maps.zs[i]
+        x_next = step.mean(x, denoised) + step.scale * z
+        if mask is not None:
+            locked = maps.xs[i + 1] + step.carry * (x - maps.xs[i])
+            x_next = locked + mask * (x_next - locked)
+        x = x_next
+        if on_step:
+            on_step(i + 1 - skip, x, denoised)
+    return x

@@ -20,8 +20,7 @@ from .server import serve, to_prompt
 
 SIDE, BAND, GAP = 640, 76, 10  # pixels: the square, its top with the name, between pictures
 BACK, BOX, EDGE, INK = "#202024", "#3a3a42", "#8a8a96", "#ffffff"
-LINKS = {"MODEL": "#b39ddb", "CLIP": "#ffd500", "VAE": "#ff6e6e", "CONDITIONING": "#ffa931"}
-LINKS |= {"LATENT": "#ff9cf9", "IMAGE": "#64b5f6"}
+LINKS = {"MODEL": "#b39ddb", "CONDITIONING": "#ffa931", "LATENT": "#ff9cf9", "IMAGE": "#64b5f6"}
 SHOWN = ("ImprintInspectNoiseMaps", "SaveImage")  # whose picture a template is about, best first
 
 
@@ -73,7 +72,7 @@ def draw_graph(page: ImageDraw.ImageDraw, workflow: dict, titles: dict[str, str]
             boxes[node["id"]] = left, middle - height / 2, left + pitch - GAP, middle
     for _, source, _, target, _, kind in workflow["links"]:
         start, end = boxes[source], boxes[target]
-        page.line((start[2], start[3], end[0], end[3]), LINKS.get(kind, "#9aa0a6"), 2)
+        page.line((start[2], start[3], end[0], end[3]), LINKS.get(kind, EDGE), 2)
     for node in nodes:
         left, top, right, middle = boxes[node["id"]]
         page.rounded_rectangle((left, top, right, 2 * middle - top), 5, BOX, EDGE)

@@ -52,7 +52,7 @@ def draw(by_steps: dict[str, dict], by_cfg: dict[str, dict]) -> Figure:
 
 @torch.inference_mode()
 def main() -> None:
-    args = options(__doc__, worlds=8, seed=1).parse_args()
+    args = options(__doc__, worlds=4, seed=1).parse_args()
     task = word_task(args.worlds, args.seed)
     by_steps = {
         name: {

@@ -2,7 +2,7 @@
 
     make bench NAME=demo_model
 
-Samples as the host's KSampler does and reads the pictures with `demo.reader`; drawn pictures of the
+Samples as the host's KSampler does and reads the pictures with `demo.training.reader`; drawn pictures of the
 same captions are read beside them. The contact sheet shows the v model's.
 """
 
@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from ..demo.model import encode_captions, load_demo
-from ..demo.reader import Attributes, read
+from ..demo.training.reader import Attributes, read
 from ..demo.world import COLOURS, GROUNDS, SHAPES, SIZE, Worlds, captions, draw_worlds, render
 from .measure import options, picture_path, print_table, write_results
 

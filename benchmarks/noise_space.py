@@ -14,7 +14,7 @@ from itertools import pairwise, product
 import torch
 from torch import Tensor
 
-from ..demo.reader import read
+from ..demo.training.reader import read
 from ..inversion.edits import flip, push_colour, renoise_path, shift
 from ..inversion.noise_maps import NoiseMaps
 from ..nodes.inputs import seeded_noise

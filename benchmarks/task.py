@@ -13,7 +13,7 @@ from comfy.sd import VAE
 from torch import Tensor
 
 from ..demo.model import encode_captions, load_demo
-from ..demo.reader import read
+from ..demo.training.reader import read
 from ..demo.world import COLOURS, SHAPES, captions, draw_worlds, render
 from ..inversion.noise_maps import NoiseMaps
 from ..nodes.ddim import DDIMInvert

@@ -2,8 +2,8 @@
 
     make bench NAME=demo_model
 
-Samples as the host's KSampler does and reads the pictures with `demo.training.reader`; drawn pictures of the
-same captions are read beside them. The contact sheet shows the v model's.
+Samples as the host's KSampler does and reads the pictures with `demo.training.reader`; drawn
+pictures of the same captions are read beside them. The contact sheet shows the v model's.
 """
 
 import torch

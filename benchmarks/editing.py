@@ -84,6 +84,7 @@ def main() -> None:
     for table in (bests, leads):
         print_table(table)
     setup = {"worlds": args.worlds, "steps": STEPS, "rate": RATE, "shown at": SHOWN_AT}
+    setup["settings per method"] = len(SKIPS) * len(CFGS)
     found = {**setup, "best": bests, "lead": leads, "settings": settings}
     write_results(args.out, "editing", found)
     write_sheet(args.out, "editing", [task.source[:SHOWN], task.ideal[:SHOWN], *shown])

@@ -51,16 +51,16 @@ def row(found: Found, base: Found | None = None) -> dict:
     return {"evaluations": count, **averages, **changes}
 
 
-def sweep(task: Task, cfg: float) -> dict[str, dict]:
-    """A row per setting, against the constants as they are."""
+def sweep(task: Task, cfg: float) -> tuple[dict, dict[str, dict]]:
+    """A row of the constants as they are, and one per other setting."""
     pivot = task.invert_ddim(STEPS)
     base = fit(task, pivot, cfg, fast_null_text_inversion)
-    rows = {"as it is": row(base)}
+    rows = {}
     for name, choices in SWEEP.items():
         for value in choices:
             inversion = partial(fast_null_text_inversion, **{name: value})
             rows[f"{name} {value}"] = row(fit(task, pivot, cfg, inversion), base)
-    return rows
+    return row(base), rows
 
 
 @torch.inference_mode()
@@ -71,12 +71,12 @@ def main() -> None:
     pivot = reporting.invert_ddim(STEPS)
     found: dict = {"worlds": args.worlds, "steps": STEPS}
     for cfg in CFGS:
-        swept = sweep(tuning, cfg)
+        base, swept = sweep(tuning, cfg)
         paper = fit(reporting, pivot, cfg, null_text_inversion)
         fast = fit(reporting, pivot, cfg, fast_null_text_inversion)
         reported = {"null_text": row(paper), "fast": row(fast, paper)}
         print(f"cfg {cfg:g}")
-        for table in (swept, reported):
+        for table in ({"as it is": base, **swept}, reported):
             print_table(table)
-        found[f"cfg {cfg:g}"] = {"sweep": swept, "reported": reported}
+        found[f"cfg {cfg:g}"] = {"as it is": base, "sweep": swept, "reported": reported}
         write_results(args.out, "fast_null_text", found)

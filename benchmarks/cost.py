@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -102,7 +102,7 @@ def sdxl_maps() -> NoiseMaps:
     return NoiseMaps(xs, zs, Schedule(sigmas, flow=False, eta=1.0), latent_format="SDXL")
 
 
-def material(maps: NoiseMaps, folder: Path) -> dict[str, Callable[[], object]]:
+def material(maps: NoiseMaps, folder: Path) -> Mapping[str, Callable[[], object]]:
     """Each operation of Noise Map Edit, with and without a mask, and a file, by name."""
     target = {"samples": torch.zeros_like(maps.xs[0])}
     operations = {

@@ -3,20 +3,20 @@
     make bench NAME=demo_model
 
 Samples as the host's KSampler does and reads the pictures with `demo.training.reader`; drawn
-pictures of the same captions are read beside them. The contact sheet shows the v model's.
+pictures of the same captions are read beside them. The sheet shows the v model's.
 """
 
 import torch
 from comfy import sample
-from PIL import Image, ImageDraw
 from torch import Tensor
 
 from ..demo.model import encode_captions, load_demo
 from ..demo.training.reader import Attributes, read
 from ..demo.world import COLOURS, GROUNDS, SHAPES, SIZE, Worlds, captions, draw_worlds, render
-from .measure import options, picture_path, print_table, write_results
+from .measure import options, print_table, write_results, write_sheet
 
 STEPS, CFG, BATCH = 50, 3.0, 64
+SHOWN, ACROSS = 64, 8
 SMALLER = 4  # the share of pictures for the models that only prove other families
 SCHEDULERS = {"v": "ddim_uniform", "eps": "ddim_uniform", "flow": "simple"}
 NAMES = {"colour": COLOURS, "shape": SHAPES, "ground": GROUNDS}
@@ -53,24 +53,8 @@ def grid_measures(images: Tensor) -> dict[str, float]:
     x = images.double()
     board = x[:, 1:, 1:] - x[:, 1:, :-1] - x[:, :-1, 1:] + x[:, :-1, :-1]
     steps = [x.diff(dim=dim).square().mean((0, 1 if dim == 2 else 2, 3)) for dim in (1, 2)]
-    edges = sum(step[1::2].mean() for step in steps) / sum(step[::2].mean() for step in steps)
-    return {"checkerboard": board.square().mean().item() / 16, "block edges": edges.item()}
-
-
-def contact_sheet(images: Tensor, texts: list[str], seen: Attributes) -> Image.Image:
-    """8 x 8 pictures, enlarged; what the reader saw is red where it is not the caption."""
-    read_texts = captions(Worlds(*seen, unnamed=torch.empty(0)))
-    tile, line, across = SIZE * 4, 14, 8
-    sheet = Image.new("RGB", (across * tile, 8 * (tile + 2 * line)), "black")
-    draw = ImageDraw.Draw(sheet)
-    for i, image in enumerate(images[: 8 * across]):
-        left, top = i % across * tile, i // across * (tile + 2 * line)
-        pixels = Image.fromarray((image * 255).round().byte().numpy())
-        sheet.paste(pixels.resize((tile, tile), Image.Resampling.NEAREST), (left, top))
-        draw.text((left, top + tile), texts[i][2:], "white")
-        if read_texts[i] != texts[i]:
-            draw.text((left, top + tile + line), read_texts[i][2:], (255, 90, 90))
-    return sheet
+    within, across = (sum(step[i::2].mean().item() for step in steps) for i in (0, 1))
+    return {"checkerboard": board.square().mean().item() / 16, "block edges": across / within}
 
 
 @torch.inference_mode()
@@ -86,7 +70,6 @@ def main() -> None:
             rates = right_rates(worlds, read(images))
             rows[name] = {"pictures": count, **rates, **grid_measures(images)}
         if prediction == "v":
-            sheet = contact_sheet(sampled, texts, read(sampled))
-            sheet.save(picture_path(args.out, "demo_model"))
+            write_sheet(args.out, "demo_model", sampled[:SHOWN].split(ACROSS))
     print_table(rows)
     write_results(args.out, "demo_model", {"steps": STEPS, "cfg": CFG, "models": rows})

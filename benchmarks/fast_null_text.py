@@ -44,11 +44,10 @@ def row(found: Found, base: Found | None = None) -> dict:
     """Means, and changes against `base` with their intervals."""
     values, count = found
     averages = means({key: values[key] for key in KEYS})
-    changes = {
-        f"change of {key}": interval(mean_difference, values[key], base[0][key])
-        for key in (KEYS if base else ())
+    changes = base and {
+        f"change of {key}": interval(mean_difference, values[key], base[0][key]) for key in KEYS
     }
-    return {"evaluations": count, **averages, **changes}
+    return {"evaluations": count, **averages, **(changes or {})}
 
 
 def sweep(task: Task, cfg: float) -> tuple[dict, dict[str, dict]]:

@@ -76,7 +76,7 @@ def interval(statistic: Callable[..., np.ndarray], *values: Tensor) -> dict[str,
         return found | dict.fromkeys(("low", "high"), found["value"])
     drawn = stats.bootstrap(
         data, statistic, paired=True, vectorized=True, n_resamples=2000, method="percentile",
-        random_state=0,
+        random_state=0,  # pyright: ignore[reportCallIssue]  # `rng` since scipy 1.15
     )  # fmt: skip
     low, high = drawn.confidence_interval
     return found | {"low": float(low), "high": float(high)}

@@ -17,6 +17,7 @@ from ..nodes.ddim import DDIMInvert
 from ..nodes.inverted_sampler import InvertedSampler
 from ..nodes.null_text import NullTextOptimize
 from .measure import memory, options, print_table, write_results
+from .task import outputs
 
 CFG, SIDE = 7.5, 32
 SD15 = {
@@ -56,17 +57,18 @@ def modes() -> dict:
     model = build()
     prompts = [[[torch.randn(1, 77, 768, generator=generator), {}]] for _ in range(2)]
     latent = {"samples": torch.randn(1, 4, SIDE, SIDE, generator=generator)}
-    maps = DDIMInvert.execute(
-        model, *prompts, latent_image=latent, steps=1, cfg=1.0, scheduler="simple"
-    ).result[0]
+    named = {"model": model, "positive": prompts[0], "negative": prompts[1]}
+    schedule = {"steps": 1, "cfg": 1.0, "scheduler": "simple"}
+    maps, *_ = outputs(DDIMInvert, **named, latent_image=latent, **schedule)
+    named |= {"noise_maps": maps, "cfg": CFG}
 
     def fit(recomputed: bool) -> None:
         gradients._memory_is_short = lambda *args: recomputed
-        fast = {"method": "fast", "inner_steps": 2, "learning_rate": 0.05}
-        NullTextOptimize.execute(model, *prompts, maps, CFG, fast)
+        method = {"method": "fast", "inner_steps": 2, "learning_rate": 0.05}
+        outputs(NullTextOptimize, **named, method=method)
 
     return {
-        "plain step": partial(InvertedSampler.execute, model, *prompts, maps, CFG, 0),
+        "plain step": partial(outputs, InvertedSampler, **named, skip_steps=0),
         "null text": partial(fit, False),
         "null text, recomputed": partial(fit, True),
     }

@@ -157,14 +157,12 @@ def main() -> None:
     points = toy(task.model)
     long, x_0 = record(task, STATISTICS_STEPS)
     zs = {
-        "edit-friendly": edit_friendly(
-            task.invert(x_0["samples"], STATISTICS_STEPS).zs, long.schedule
-        ),
+        "edit-friendly": edit_friendly(task.invert(x_0, STATISTICS_STEPS).zs, long.schedule),
         "native": native(long.zs, long.schedule),
     }
     recorded, x_0 = record(task, STEPS)
-    codes = {"edit-friendly": task.invert(x_0["samples"], STEPS), "native": recorded}
-    image = task.vae.decode(x_0["samples"])
+    codes = {"edit-friendly": task.invert(x_0, STEPS), "native": recorded}
+    image = task.vae.decode(x_0)
     shifts, flips, moved_pictures = moved(task, codes, image)
     prompts, prompted_pictures = prompted(task, codes, image)
     colours, coloured_pictures = coloured(task)

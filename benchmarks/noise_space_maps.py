@@ -17,7 +17,7 @@ from ..inversion.statistics import (
 )
 from ..inversion.walk import extract_noise_maps
 from ..nodes.record import RecordDDPM
-from .task import SCHEDULER, Task
+from .task import SCHEDULER, Task, outputs
 
 TOY_STEPS, TOY_POINTS = 40, 4000
 
@@ -50,10 +50,11 @@ def native(zs: Tensor, schedule: Schedule) -> Maps:
 
 def record(task: Task, steps: int) -> tuple[NoiseMaps, Tensor]:
     """Sampled pictures with their true noise maps, and their latents."""
-    return RecordDDPM.execute(
-        task.model, task.source_prompt, task.empty, {"samples": torch.zeros_like(task.x_0)},
-        seed=0, steps=steps, cfg=1.0, scheduler=SCHEDULER,
-    ).result  # fmt: skip
+    settings = {"seed": 0, "steps": steps, "scheduler": SCHEDULER}
+    size = {"samples": torch.zeros_like(task.x_0)}
+    prompts = task.prompts(task.source_prompt, 1.0)
+    maps, latent = outputs(RecordDDPM, **prompts, latent_image=size, **settings)
+    return maps, latent["samples"]
 
 
 def statistics(maps: Maps) -> dict[str, float]:

@@ -25,7 +25,7 @@ from .measure import (
     write_results,
     write_sheet,
 )
-from .task import SHOWN, Task, word_task
+from .task import SHOWN, Task, outputs, word_task
 
 STEPS = 50
 CFGS = (3.0, 7.5)
@@ -73,9 +73,8 @@ def compare(task: Task, cfg: float) -> tuple[dict[str, dict], dict[str, dict], l
     for name, method in METHODS.items():
         maps, started = pivot, time.perf_counter()
         if method:
-            maps = NullTextOptimize.execute(
-                task.model, task.source_prompt, task.empty, pivot, cfg, method
-            ).result[0]
+            prompts = task.prompts(task.source_prompt, cfg)
+            maps, *_ = outputs(NullTextOptimize, **prompts, noise_maps=pivot, method=method)
         seconds = time.perf_counter() - started
         at_cfg = 1.0 if name == "DDIM at cfg 1" else cfg
         values[name], images = reconstruct_and_edit(task, maps, at_cfg)

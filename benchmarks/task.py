@@ -10,6 +10,7 @@ import torch
 from comfy import sample
 from comfy.model_patcher import ModelPatcher
 from comfy.sd import VAE
+from comfy_api.latest import io
 from torch import Tensor
 
 from ..demo.model import encode_captions, load_demo
@@ -55,29 +56,26 @@ class Task(NamedTuple):
         skip: int = 0,
     ) -> NoiseMaps:
         """By EF-DDPM Invert."""
-        return EFDDPMInvert.execute(
-            **self._model(self.source_prompt, cfg),
-            latent_image={"samples": x_0},
-            seed=seed,
-            steps=steps,
-            scheduler=SCHEDULER,
-            skip_steps=skip,
-            path=path,
-        ).result[0]
+        settings = {"seed": seed, "steps": steps, "scheduler": SCHEDULER, "skip_steps": skip}
+        latent, prompts = {"samples": x_0}, self.prompts(self.source_prompt, cfg)
+        maps, *_ = outputs(EFDDPMInvert, **prompts, latent_image=latent, **settings, path=path)
+        return maps
 
     def invert_ddim(
         self, steps: int, cfg: float = 1.0, scheduler: str = SCHEDULER, **advanced
     ) -> NoiseMaps:
         settings = {"steps": steps, "scheduler": scheduler, **advanced}
-        model, latent = self._model(self.source_prompt, cfg), {"samples": self.x_0}
-        return DDIMInvert.execute(**model, latent_image=latent, **settings).result[0]
+        latent, prompts = {"samples": self.x_0}, self.prompts(self.source_prompt, cfg)
+        maps, *_ = outputs(DDIMInvert, **prompts, latent_image=latent, **settings)
+        return maps
 
     def replay(
         self, maps: NoiseMaps, prompt: list, cfg: float = 1.0, skip: int = 0, residual: float = 1.0
     ) -> Tensor:
         """The latent by Inverted Sampler."""
         settings = {"noise_maps": maps, "skip_steps": skip, "residual": residual}
-        return InvertedSampler.execute(**self._model(prompt, cfg), **settings).result[0]["samples"]
+        (latent,) = outputs(InvertedSampler, **self.prompts(prompt, cfg), **settings)
+        return latent["samples"]
 
     def sdedit(self, x: Tensor, prompt: list, steps: int, skip: int, cfg: float = 1.0) -> Tensor:
         """The latent by KSampler with `denoise`, which leaves out the first `skip` of `steps`."""
@@ -98,8 +96,14 @@ class Task(NamedTuple):
             "right": (getattr(read(images), self.attribute) == self.word).double(),
         }
 
-    def _model(self, positive: list, cfg: float) -> dict:
+    def prompts(self, positive: list, cfg: float) -> dict:
+        """The first inputs of a node."""
         return {"model": self.model, "positive": positive, "negative": self.empty, "cfg": cfg}
+
+
+def outputs(node: type[io.ComfyNode], **inputs) -> tuple:
+    """What a node of the pack gives for these inputs."""
+    return node.execute(**inputs).result or ()
 
 
 def word_task(worlds: int, seed: int, attribute: str = "colour") -> Task:

@@ -10,7 +10,7 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/imprint
 HOST = host="$$($(PYTHON) -m tools.host)" && set -a && eval "$$host" && set +a
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint serve thumbnails train bench readme
+.PHONY: help demo test snapshot lint serve thumbnails train bench readme
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1 - /p' Makefile
@@ -20,6 +20,9 @@ demo: ## edits a picture on a real ComfyUI server, writes out/demo.png
 
 test: lint ## everything that CI runs
 	@$(HOST) && cd tests && OMP_NUM_THREADS=1 "$$COMFYUI_PYTHON" -m pytest
+
+snapshot: ## writes the ids that workflow files depend on, after a change that is meant
+	@$(HOST) && cd tests && IMPRINT_WRITE_SNAPSHOT=1 "$$COMFYUI_PYTHON" -m pytest host/test_schema.py
 
 lint: ## ruff and pyright
 	@$(HOST) && "$$COMFYUI_PYTHON" -m ruff check && "$$COMFYUI_PYTHON" -m ruff format --check \

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from unittest.mock import patch
 
 import torch
 from comfy.samplers import CFGGuider
@@ -53,20 +54,16 @@ def import_seconds() -> float:
 @contextmanager
 def timed_predictions() -> Iterator[list[float]]:
     """The seconds of each prediction of any guider."""
-    seconds: list[float] = []
-    predict = CFGGuider.__call__
+    seconds, predict = list[float](), CFGGuider.__call__
 
-    def timed(self, *args, **kwargs):
+    def timed(*args, **kwargs):
         started = time.perf_counter()
-        denoised = predict(self, *args, **kwargs)
+        denoised = predict(*args, **kwargs)
         seconds.append(time.perf_counter() - started)
         return denoised
 
-    CFGGuider.__call__ = timed
-    try:
+    with patch.object(CFGGuider, "__call__", timed):
         yield seconds
-    finally:
-        CFGGuider.__call__ = predict
 
 
 def beyond_the_model(run: Callable[[], object]) -> dict[str, float]:

@@ -70,6 +70,8 @@ def main() -> None:
             rates = right_rates(worlds, read(images))
             rows[name] = {"pictures": count, **rates, **grid_measures(images)}
         if prediction == "v":
-            write_sheet(args.out, "demo_model", sampled[:SHOWN].split(ACROSS))
+            rows_shown = sampled[:SHOWN].split(ACROSS)
+            whole = [row for row in rows_shown if len(row) == len(rows_shown[0])]
+            write_sheet(args.out, "demo_model", whole)
     print_table(rows)
     write_results(args.out, "demo_model", {"steps": STEPS, "cfg": CFG, "models": rows})

@@ -8,6 +8,7 @@ memory of one guided step, and of fitting its null text, with and without recomp
 
 import time
 from functools import partial
+from unittest.mock import patch
 
 import torch
 from comfy import model_base, model_patcher, supported_models
@@ -63,9 +64,9 @@ def modes() -> dict:
     named |= {"noise_maps": maps, "cfg": CFG}
 
     def fit(recomputed: bool) -> None:
-        gradients._memory_is_short = lambda *args: recomputed
         method = {"method": "fast", "inner_steps": 2, "learning_rate": 0.05}
-        outputs(NullTextOptimize, **named, method=method)
+        with patch.object(gradients, "_memory_is_short", return_value=recomputed):
+            outputs(NullTextOptimize, **named, method=method)
 
     return {
         "plain step": partial(outputs, InvertedSampler, **named, skip_steps=0),
@@ -77,19 +78,13 @@ def modes() -> dict:
 @torch.inference_mode()
 def main() -> None:
     args = options(__doc__, worlds=1).parse_args()
-    rows, plain, decides = {}, None, gradients._memory_is_short
-    try:
-        for name, run in modes().items():
-            started = time.perf_counter()
-            _, peak = memory(run)
-            seconds = time.perf_counter() - started
-            plain = plain or (peak, seconds)
-            rows[name] = {
-                "MiB": peak / 2**20,
-                "memory": peak / plain[0],
-                "time": seconds / plain[1],
-            }
-    finally:
-        gradients._memory_is_short = decides
+    rows, plain = {}, None
+    for name, run in modes().items():
+        started = time.perf_counter()
+        _, peak = memory(run)
+        seconds = time.perf_counter() - started
+        plain = plain or (peak, seconds)
+        row = {"MiB": peak / 2**20, "memory": peak / plain[0], "time": seconds / plain[1]}
+        rows[name] = row
     print_table(rows)
     write_results(args.out, "memory", {"latent": SIDE, "modes": rows})

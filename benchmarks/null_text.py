@@ -29,7 +29,6 @@ from .task import SHOWN, Task, outputs, word_task
 
 STEPS = 50
 CFGS = (3.0, 7.5)
-ATTRIBUTES = ("colour", "shape")
 PAPER = {
     "method": "null_text",
     "inner_steps": 10,
@@ -94,16 +93,18 @@ def compare(task: Task, cfg: float) -> tuple[dict[str, dict], dict[str, dict], l
 
 @torch.inference_mode()
 def main() -> None:
-    args = options(__doc__, worlds=32, seed=1).parse_args()
-    found: dict = {"worlds": args.worlds, "steps": STEPS}
-    for attribute in ATTRIBUTES:
-        task = word_task(args.worlds, args.seed, attribute)
-        for cfg in CFGS:
-            rows, leads, pictures = compare(task, cfg)
-            print(f"{attribute}, cfg {cfg:g}")
-            print_table(rows)
-            found.setdefault(attribute, {})[f"cfg {cfg:g}"] = {"methods": rows, "lead": leads}
-            write_results(args.out, "null_text", found)
-            if (attribute, cfg) == (ATTRIBUTES[0], CFGS[0]):
-                sheet = [task.source[:SHOWN], task.ideal[:SHOWN], *pictures]
-                write_sheet(args.out, "null_text", sheet)
+    parser = options(__doc__, worlds=32, seed=1)
+    parser.add_argument("--attribute", choices=["colour", "shape"], default="colour")
+    args = parser.parse_args()
+    task = word_task(args.worlds, args.seed, args.attribute)
+    found: dict = {"worlds": args.worlds, "steps": STEPS, "attribute": args.attribute}
+    for cfg in CFGS:
+        rows, leads, pictures = compare(task, cfg)
+        print(f"cfg {cfg:g}")
+        for table in (rows, leads):
+            print_table(table)
+        found[f"cfg {cfg:g}"] = {"methods": rows, "lead": leads}
+        write_results(args.out, "null_text", found)
+        if cfg == CFGS[0]:
+            sheet = [task.source[:SHOWN], task.ideal[:SHOWN], *pictures]
+            write_sheet(args.out, "null_text", sheet)

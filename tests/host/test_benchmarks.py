@@ -10,7 +10,7 @@ import torch
 
 SMALL = {
     "editing": {"STEPS": 4, "SKIPS": (1,), "CFGS": (1.5,), "SHOWN_AT": (1, 1.5)},
-    "null_text": {"STEPS": 1, "CFGS": (3.0,), "ATTRIBUTES": ("colour",)},
+    "null_text": {"STEPS": 1, "CFGS": (3.0,)},
     "fast_null_text": {"STEPS": 1, "CFGS": (3.0,), "SWEEP": {"late": [0.5]}},
     "ddim": {"STEPS": (1, 2), "MOST_ELSEWHERE": 1, "CFGS": (1.0, 2.0), "AT_STEPS": 1},
     "noise_space": {

@@ -70,8 +70,8 @@ def modes() -> dict:
 
     return {
         "plain step": partial(outputs, InvertedSampler, **named, skip_steps=0),
-        "null text": partial(fit, False),
         "null text, recomputed": partial(fit, True),
+        "null text": partial(fit, False),
     }
 
 

@@ -5,7 +5,7 @@ them the model's x_0. The other edits leave that x_0 as it is, or interpolate it
 rest without the model: by `Step.carry`, a change of xs[i] reaches xs[i + 1].
 
 Noise comes in as a tensor of unit normal values, shaped as `xs`; masks (batch, channels, *spatial)
-and colours are shaped as one latent. `steps` is the range of steps to edit.
+and colours are shaped as one latent. `span` is the range of steps to edit.
 """
 
 import math
@@ -51,69 +51,69 @@ def rotate(maps: NoiseMaps, turns: int) -> NoiseMaps:
     return _moved(maps, lambda values: values.rot90(turns, (-1, -2)).contiguous())
 
 
-def amplify(maps: NoiseMaps, factor: float, steps: range) -> NoiseMaps:
+def amplify(maps: NoiseMaps, factor: float, span: range) -> NoiseMaps:
     """Maps multiplied by `factor`."""
     zs = maps.zs.clone()
-    zs[steps.start : steps.stop] *= factor
+    zs[span.start : span.stop] *= factor
     return _carried(maps, zs, torch.zeros_like(maps.xs[0]))
 
 
-def push_colour(maps: NoiseMaps, colour: Tensor, strength: float, steps: range) -> NoiseMaps:
+def push_colour(maps: NoiseMaps, colour: Tensor, strength: float, span: range) -> NoiseMaps:
     """Maps moved towards `colour`: z += strength (colour - denoised), where a step has noise."""
-    zs, planned = maps.zs.clone(), maps.schedule.steps
-    noisy = [i for i in steps if planned[i].std > 0]
+    zs, steps = maps.zs.clone(), maps.schedule.steps
+    noisy = [i for i in span if steps[i].std > 0]
     if not noisy:
         raise ValueError(
-            f"Steps {steps.start} to {steps[-1]} of these noise maps add no noise that could carry "
+            f"Steps {span.start} to {span[-1]} of these noise maps add no noise that could carry "
             "a colour: connect the noise maps of EF-DDPM Invert, and let first_step to last_step "
             "cover more than their last step."
         )
     for i in noisy:
-        denoised = planned[i].recover_denoised(maps.xs[i], maps.xs[i + 1], maps.zs[i])
+        denoised = steps[i].recover_denoised(maps.xs[i], maps.xs[i + 1], maps.zs[i])
         zs[i] += strength * (colour - denoised)
     return _carried(maps, zs, torch.zeros_like(maps.xs[0]))
 
 
-def renoise_path(maps: NoiseMaps, amount: float, noise: Tensor, steps: range) -> NoiseMaps:
+def renoise_path(maps: NoiseMaps, amount: float, noise: Tensor, span: range) -> NoiseMaps:
     """Another draw of the same image: the noise of its path is redrawn, `amount` of its variance.
 
     Without noise in the steps (eta = 0) one draw serves the whole path.
     """
-    planned = maps.schedule.steps
-    if maps.schedule.eta == 0 and len(steps) < len(planned):
+    steps = maps.schedule.steps
+    if maps.schedule.eta == 0 and len(span) < len(steps):
         raise ValueError(
             "A variation of noise maps of eta 0 (DDIM) changes all steps: set first_step to 0 and "
             "last_step to -1."
         )
     # A latent between two steps belongs to both of their maps.
-    redrawn = range(steps.start + (steps.start > 0), steps.stop)
+    redrawn = range(span.start + (span.start > 0), span.stop)
     if not redrawn:
         raise ValueError(
-            f"A variation of step {steps.start} alone changes nothing: set last_step above it."
+            f"A variation of step {span.start} alone changes nothing: set last_step above it."
         )
     x_0, xs, zs = _picture(maps), maps.xs.clone(), maps.zs.clone()
     for i in redrawn:
-        xs[i] += _redraw(maps.xs[i], x_0, planned[i], amount, noise[i if maps.schedule.eta else 0])
+        xs[i] += _redraw(maps.xs[i], x_0, steps[i], amount, noise[i if maps.schedule.eta else 0])
     for i in range(max(redrawn.start - 1, 0), redrawn.stop):
         change, change_next = xs[i] - maps.xs[i], xs[i + 1] - maps.xs[i + 1]
-        zs[i] += (change_next - planned[i].carry * change) / planned[i].scale
+        zs[i] += (change_next - steps[i].carry * change) / steps[i].scale
     return maps.replace(xs=xs, zs=zs)
 
 
-def renoise_freely(maps: NoiseMaps, amount: float, noise: Tensor, steps: range) -> NoiseMaps:
+def renoise_freely(maps: NoiseMaps, amount: float, noise: Tensor, span: range) -> NoiseMaps:
     """Maps mixed with white noise, and so set free from the image; from step 0 on, the first latent
     too.
 
     The noise has unit variance, the sampler's own: edit-friendly maps are far above, and noise of
     their strength would tear the picture.
     """
-    zs, planned = maps.zs.clone(), maps.schedule.steps
-    for i in steps:
-        if planned[i].std > 0:
+    zs, steps = maps.zs.clone(), maps.schedule.steps
+    for i in span:
+        if steps[i].std > 0:
             zs[i] = math.sqrt(1 - amount) * zs[i] + math.sqrt(amount) * noise[i + 1]
     change = torch.zeros_like(maps.xs[0])
-    if steps.start == 0:
-        change = _redraw(maps.xs[0], _picture(maps), planned[0], amount, noise[0])
+    if span.start == 0:
+        change = _redraw(maps.xs[0], _picture(maps), steps[0], amount, noise[0])
     return _carried(maps, zs, change)
 
 

@@ -6,7 +6,7 @@ the next steps and not at once, which would pull the embedding far off for a sma
 steps, whose errors no later one mends, take twice as many updates. `benchmarks/fast_null_text.py`
 is the sweep that the constants come from.
 
-Shapes: as in `null_text`.
+Shapes: as in `null_text`. Gradients must be enabled.
 """
 
 import torch
@@ -33,7 +33,7 @@ def fast_null_text_inversion(
     best embedding of each step is kept.
 
     `betas` are Adam's; `return_over` is the part of the schedule over which x is brought back to
-    the pivot. The rate falls by half over the schedule. Needs gradients to be enabled.
+    the pivot. The learning rate falls by half over the schedule.
     """
     x, landings, updates = pivot[0], list[Landing](), list[Tensor]()
     uncond = uncond.detach().clone().requires_grad_()
@@ -42,10 +42,10 @@ def fast_null_text_inversion(
         passed = i / len(schedule.steps)
         adam.param_groups[0]["lr"] = learning_rate * (1.0 - passed / 2)
         strayed = max(0.0, 1.0 - return_over / (1.0 - passed)) * (x - pivot[i])
-        target = pivot[i + 1] + strayed
-        aim = Aim(guide(x, x.new_full(x.shape[:1], step.sigma)), x, step, target, schedule)
-        landing = aim.land(uncond)
-        best, count = landing.kept(), inner_steps * (2 if passed >= late else 1)
+        guided = guide(x, x.new_full(x.shape[:1], step.sigma))
+        aim = Aim(guided, x, step, pivot[i + 1] + strayed, schedule)
+        landing, count = aim.land(uncond), inner_steps * (2 if passed >= late else 1)
+        best = landing.kept()
         for _ in range(count):
             landing = aim.improve(landing, adam)
             best = best.replaced(landing.kept(), landing.loss < best.loss)

@@ -6,7 +6,7 @@ the inversion's errors. From the noisy end, each step's embedding is optimised u
 on the pivot's next latent; the latent that it really reaches is carried on.
 
 Shapes: the pivot is (steps + 1, batch, channels, *spatial), an embedding (batch, tokens, width).
-Every image of a batch has its own optimisation.
+Every image of a batch has its own optimisation. Gradients must be enabled.
 """
 
 from collections.abc import Callable, Sequence
@@ -47,11 +47,8 @@ def null_text_inversion(
     on_step: OnOptimized | None = None,
 ) -> NullText:
     """Per step at most `inner_steps` updates by a fresh Adam, starting from `uncond` and then from
-    the embedding of the step before; the best one seen is kept.
-
-    Learning rate and stopping loss are those of the authors' code, which knows 50 steps only,
-    relative to the number of steps: the rate falls by half over the schedule, the stopping loss
-    grows from `tolerance` by 1e-3. Needs gradients to be enabled.
+    the embedding of the step before; the best one seen is kept. The authors' settings for 50 steps
+    are relative to the number of steps here.
     """
     x, landings, updates = pivot[0], list[Landing](), list[Tensor]()
     uncond = uncond.detach().clone().requires_grad_()
@@ -59,7 +56,7 @@ def null_text_inversion(
         passed = i / len(schedule.steps)
         aim = Aim(guide(x, x.new_full(x.shape[:1], step.sigma)), x, step, pivot[i + 1], schedule)
         adam = torch.optim.Adam([uncond], learning_rate * (1.0 - passed / 2))
-        stop = tolerance + 1e-3 * passed
+        stop = tolerance + 1e-3 * passed  # the authors' 2e-5 more at each of 50 steps
         landing = aim.land(uncond)
         best, running = landing.kept(), torch.ones_like(landing.loss, dtype=torch.bool)
         updates.append(torch.zeros_like(running, dtype=torch.int64))

@@ -2,14 +2,16 @@
 
 from comfy_api.latest import ComfyExtension, io
 
+from .ddim import DDIMInvert, DDIMInvertCustom
 from .demo import DemoImage, LoadDemoModel
-from .edit import NoiseMapEdit
-from .inspection import InspectNoiseMaps, NoiseMapsToLatent, ReconstructionCheck
-from .invert import EFDDPMInvert, EFDDPMInvertCustom
-from .invert_ddim import DDIMInvert, DDIMInvertCustom
-from .optimize import NullTextOptimize
-from .sample import InvertedSampler, InvertedSamplerCustom, RecordDDPM
-from .store import LoadNoiseMaps, SaveNoiseMaps
+from .ef_ddpm import EFDDPMInvert, EFDDPMInvertCustom
+from .files import LoadNoiseMaps, SaveNoiseMaps
+from .inspection import InspectNoiseMaps, NoiseMapsToLatent
+from .inverted_sampler import InvertedSampler, InvertedSamplerCustom
+from .noise_map_edit import NoiseMapEdit
+from .null_text import NullTextOptimize
+from .reconstruction_check import ReconstructionCheck
+from .record import RecordDDPM
 
 NODES: list[type[io.ComfyNode]] = [
     EFDDPMInvert,

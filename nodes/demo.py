@@ -4,7 +4,7 @@ import torch
 from comfy_api.latest import io
 
 from ..demo.world import COLOURS, GROUNDS, SHAPES, captions, draw_worlds, render
-from ._sockets import CATEGORY
+from .inputs import CATEGORY
 
 _DEMO_CATEGORY = f"{CATEGORY}/demo"
 
@@ -44,9 +44,8 @@ class LoadDemoModel(io.ComfyNode):
 
     @classmethod
     def execute(cls, prediction) -> io.NodeOutput:
-        from ..demo.model import (
-            load_demo,
-        )  # here, so that starting ComfyUI does not import the network
+        # Here, so that starting ComfyUI does not import the network.
+        from ..demo.model import load_demo
 
         return io.NodeOutput(*load_demo(prediction))
 
@@ -79,7 +78,7 @@ class DemoImage(io.ComfyNode):
                     default=0,
                     min=0,
                     max=0x7FFFFFFF,
-                    tooltip="Draws what the caption does not name: position, size, rotation, "
+                    tooltip="Chooses what the caption does not name: position, size, rotation, "
                     "light, texture, a bystander.",
                 ),
             ],

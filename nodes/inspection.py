@@ -1,20 +1,15 @@
-"""Looking at results: what is in the noise maps, and how exact is a reconstruction?"""
+"""What is in noise maps: plots and strips, and single latents for stock nodes."""
 
-import logging
 import math
 
 import torch
 from comfy_api.latest import io, ui
 
-from ..inversion import NoiseMaps, recover_denoised
-from . import _checks as checks
-from . import _host as host
-from . import _plots as plots
-from ._sockets import CATEGORY, MAX_STEPS, NoiseMapsType
-
-_PSNR_CAP = 150.0
-# From which PSNR in dB; two images can differ so much that it is negative.
-_VERDICTS = ((100, "exact"), (50, "not visible"), (30, "visible"), (-math.inf, "different"))
+from ..inversion.noise_maps import NoiseMaps
+from ..inversion.statistics import recover_denoised, variance_per_step
+from ._host import latents
+from .inputs import CATEGORY, MAX_STEPS, check_noise_maps, noise_maps_input
+from .plots import draw_noise_maps, shown_steps
 
 
 class InspectNoiseMaps(io.ComfyNode):
@@ -28,7 +23,7 @@ class InspectNoiseMaps(io.ComfyNode):
             "and the latents, the model's guesses and the maps over the steps.",
             search_aliases=["plot", "statistics", "variance", "correlation", "visualize"],
             is_output_node=True,
-            inputs=[NoiseMapsType.Input("noise_maps", tooltip="The noise maps to look at.")],
+            inputs=[noise_maps_input("The noise maps to look at.")],
             outputs=[
                 io.Image.Output(
                     display_name="image", tooltip="Plots and strips, one picture for each image."
@@ -38,32 +33,29 @@ class InspectNoiseMaps(io.ComfyNode):
 
     @classmethod
     def execute(cls, noise_maps) -> io.NodeOutput:
-        checks.check_maps(noise_maps)
-        image = inspect(noise_maps)
+        check_noise_maps(noise_maps)
+        image = torch.stack([_picture(noise_maps, i) for i in range(noise_maps.xs.shape[1])])
         return io.NodeOutput(image, ui=ui.PreviewImage(image, cls=cls))
 
 
-def inspect(maps: NoiseMaps) -> torch.Tensor:
-    """Pictures (batch, height, width, 3), each of one image's maps."""
-    kind, shown = host.latent_format(maps), plots.columns(len(maps.zs))
-    steps = [maps.steps[i] for i in shown]
-    scales = torch.tensor([math.hypot(step.alpha, step.sigma) for step in steps])
-    xs = maps.xs[shown] / scales.view(-1, *[1] * (maps.xs.ndim - 1))
-    rms = maps.zs[shown].flatten(1).square().mean(1).sqrt().clamp(min=1e-6)
-    zs = maps.zs[shown] / rms.view(-1, *[1] * (maps.zs.ndim - 1))
-    rows = {"x": xs, "denoised": recover_denoised(maps)[shown], "z": zs}
-    pictures = []
-    for i in range(maps.xs.shape[1]):
-        strips = {
-            name: plots.latent_rgb(kind, _first_frame(row[:, i])) for name, row in rows.items()
-        }
-        item = maps._replace(xs=maps.xs[:, i : i + 1], zs=maps.zs[:, i : i + 1])
-        pictures.append(plots.inspect(item, strips))
-    return torch.stack(pictures)
+def _picture(maps: NoiseMaps, i: int) -> torch.Tensor:
+    """Plots and strips (height, width, 3) of one image of a batch."""
+    item = maps.replace(xs=maps.xs[:, i : i + 1], zs=maps.zs[:, i : i + 1], uncond=None)
+    shown = shown_steps(item)
+    levels = [math.hypot(step.alpha, step.sigma) for step in item.schedule.steps]
+    rms = variance_per_step(item.zs).sqrt().clamp(min=1e-6)
+    strips = {
+        "x": _scaled(item.xs[:-1], torch.tensor(levels)),
+        "denoised": recover_denoised(item),
+        "z": _scaled(item.zs, rms),
+    }
+    previews = {name: latents.preview(item, row[shown, 0]) for name, row in strips.items()}
+    return draw_noise_maps(item, previews)
 
 
-def _first_frame(latents: torch.Tensor) -> torch.Tensor:
-    return latents if latents.ndim == 4 else latents[:, :, 0]
+def _scaled(values: torch.Tensor, scales: torch.Tensor) -> torch.Tensor:
+    """Values of each step (steps, ...) divided by its scale (steps,)."""
+    return values / scales.view(-1, *[1] * (values.ndim - 1))
 
 
 class NoiseMapsToLatent(io.ComfyNode):
@@ -76,7 +68,7 @@ class NoiseMapsToLatent(io.ComfyNode):
             description="Takes a latent out of noise maps, for stock nodes: VAE Decode, KSampler.",
             search_aliases=["extract latent", "trajectory", "unpack"],
             inputs=[
-                NoiseMapsType.Input("noise_maps", tooltip="The noise maps to take it from."),
+                noise_maps_input("The noise maps to take it from."),
                 io.Combo.Input(
                     "what",
                     options=["x", "denoised", "z"],
@@ -101,110 +93,31 @@ class NoiseMapsToLatent(io.ComfyNode):
 
     @classmethod
     def execute(cls, noise_maps, what, step) -> io.NodeOutput:
-        checks.check_maps(noise_maps)
-        latents = {
-            "x": _unscaled_path,
-            "denoised": recover_denoised,
-            "z": lambda maps: maps.zs,
-        }[what](noise_maps)
-        chosen = _at_step(latents, step, what)
-        return io.NodeOutput({"samples": host.latent_format(noise_maps).process_out(chosen)})
+        check_noise_maps(noise_maps)
+        x = _at_step(noise_maps, what, step)
+        return io.NodeOutput({"samples": latents.latent_format(noise_maps).process_out(x)})
 
 
-def _unscaled_path(maps: NoiseMaps) -> torch.Tensor:
-    """The path as the host's LATENTs hold it, divided by alpha; NaN where alpha is 0."""
-    alphas = torch.tensor([1 - sigma if maps.flow else 1.0 for sigma in maps.sigmas])
-    alphas[alphas == 0] = math.nan
-    return maps.xs / alphas.view(-1, *[1] * (maps.xs.ndim - 1))
-
-
-def _at_step(latents: torch.Tensor, step: int, what: str) -> torch.Tensor:
-    """One latent, or all of them as a batch."""
-    if step >= len(latents):
+def _at_step(maps: NoiseMaps, what: str, step: int) -> torch.Tensor:
+    """One latent in model space, or all of them as a batch; x is divided by alpha, as in LATENTs
+    of the host.
+    """
+    rows = {"x": lambda: maps.xs, "denoised": lambda: recover_denoised(maps), "z": lambda: maps.zs}
+    values, alphas = rows[what](), maps.schedule.alphas
+    if not -1 <= step < len(values):
         raise ValueError(
-            f"step is {step}, but {what} has {len(latents)} steps: set it to {len(latents) - 1} or "
+            f"step is {step}, but {what} has {len(values)} steps: set it to {len(values) - 1} or "
             "less."
         )
-    if step == -1 and latents.ndim == 6:
-        raise ValueError("step is -1, but all steps of a video are no batch: take one at a time.")
-    chosen = latents.flatten(0, 1) if step == -1 else latents[step]
-    if chosen.isnan().any():
+    if step == -1 and values.ndim == 6:
         raise ValueError(
-            "x at step 0 of a flow model is noise alone (sigma 1), which a LATENT cannot hold: set "
+            "step is -1, but the steps of a video do not fit into one batch: choose one step."
+        )
+    if what == "x" and step <= 0 and alphas[0] == 0:
+        raise ValueError(
+            "x at step 0 of a flow model is pure noise (sigma 1), which a LATENT cannot hold: set "
             "step to 1 or more."
         )
-    return chosen
-
-
-class ReconstructionCheck(io.ComfyNode):
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="ImprintReconstructionCheck",
-            display_name="Reconstruction Check",
-            category=CATEGORY,
-            description="Measures how exactly an image was reconstructed, and shows where it "
-            "differs.",
-            search_aliases=["psnr", "compare images", "difference", "mse"],
-            is_output_node=True,
-            inputs=[
-                io.Image.Input(
-                    "reference",
-                    tooltip="The image encoded and decoded by the VAE (VAE Encode, VAE Decode), "
-                    "not the file itself: inversion works on the latent, and the VAE's own loss "
-                    "is not part of it.",
-                ),
-                io.Image.Input(
-                    "image", tooltip="The decoded reconstruction, of the same size and batch."
-                ),
-            ],
-            outputs=[
-                io.Float.Output(
-                    display_name="psnr",
-                    tooltip="Peak signal-to-noise ratio in dB, at most 150. Above 100 is exact.",
-                ),
-                io.String.Output(display_name="report", tooltip="The measured values in one line."),
-                io.Image.Output(
-                    display_name="difference",
-                    tooltip="The absolute difference, amplified as the report says.",
-                ),
-            ],
-        )
-
-    @classmethod
-    def execute(cls, reference, image) -> io.NodeOutput:
-        if reference.shape != image.shape:
-            raise ValueError(
-                f"reference is {_size(reference)} and image is {_size(image)}: connect two images "
-                "of the same size and batch."
-            )
-        psnr, report, difference = compare(reference, image)
-        host.tell(report, logging.INFO)
-        shown = {**ui.PreviewImage(difference, cls=cls).as_dict(), "text": [report]}
-        return io.NodeOutput(psnr, report, difference, ui=shown)
-
-
-def _size(image: torch.Tensor) -> str:
-    batch, height, width, channels = image.shape
-    return f"{batch} x {width} x {height} pixels of {channels} channels"
-
-
-def compare(reference: torch.Tensor, image: torch.Tensor) -> tuple[float, str, torch.Tensor]:
-    """PSNR in dB, one line of text, and the difference (batch, height, width, channels) amplified
-    until it shows.
-    """
-    difference = (reference - image).abs()
-    if not difference.numel():
-        raise ValueError("The images are empty: connect at least one image each.")
-    if not difference.isfinite().all():
-        raise ValueError(
-            "The images hold NaN or infinite values: check the VAE (a float32 VAE helps)."
-        )
-    mean_square = difference.double().square().mean().item()
-    psnr = -10 * math.log10(max(mean_square, 10 ** (-_PSNR_CAP / 10)))
-    largest = difference.max().item()
-    gain = min(max(1, int(1 / max(largest, 1e-12))), 255)
-    verdict = next(word for limit, word in _VERDICTS if psnr >= limit)
-    largest_step = f"largest difference {largest * 255:.3g} of 255, shown x{gain}"
-    report = f"PSNR {psnr:.1f} dB ({verdict}), {largest_step}"
-    return psnr, report, (difference * gain).clamp(0, 1)
+    if what == "x":
+        values = _scaled(values, torch.tensor(alphas))
+    return values.flatten(0, 1) if step == -1 else values[step]

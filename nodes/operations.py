@@ -1,26 +1,23 @@
 """The operations of Noise Map Edit: what each asks for, and which edit of `inversion` it makes."""
 
-import logging
 from collections.abc import Callable
 from typing import NamedTuple
 
-import comfy.utils
 import torch
 from comfy_api.latest import io
-from torch import Tensor
 
-from .. import inversion
-from ..inversion import NoiseMaps
-from . import _checks as checks
-from . import _host as host
-from ._sockets import NoiseMapsType
+from ..inversion import edits
+from ..inversion.noise_maps import NoiseMaps
+from ._host import latents
+from ._host.messages import tell
+from .inputs import NoiseMapsType, check_noise_maps, seeded_noise
 
 _FARTHEST = 16384
 _SIDES = {"horizontal": -1, "vertical": -2}
 
 
 class Operation(NamedTuple):
-    """What one choice of the menu asks for, and the edit it makes: (maps, steps, **settings)."""
+    """What one choice of the menu asks for, and the edit it makes: (maps, span, **settings)."""
 
     edit: Callable[..., NoiseMaps]
     inputs: list
@@ -37,64 +34,45 @@ def _amount(default: float, tooltip: str) -> io.Float.Input:
     )
 
 
-def _shift(maps: NoiseMaps, steps: range, x, y, fill, variation) -> NoiseMaps:
-    cell = host.latent_format(maps).spacial_downscale_ratio
+def _shift(maps: NoiseMaps, span: range, x, y, fill, variation) -> NoiseMaps:
+    cell = latents.latent_format(maps).spacial_downscale_ratio
     right, down = round(x / cell), round(y / cell)
     if right == down == 0:
         raise ValueError(
-            f"A shift by {x} x {y} pixels is none, in latent cells of {cell} pixels: set x or y to "
-            f"{cell} or more."
+            f"A shift by {x} x {y} pixels moves nothing, as latent cells are {cell} pixels wide: "
+            f"set x or y to {cell} or more."
         )
     if (right * cell, down * cell) != (x, y):
-        host.tell(
-            f"Shifted by {right * cell} x {down * cell} pixels, whole latent cells.", logging.INFO
-        )
+        tell(f"Shifted by {right * cell} x {down * cell} pixels, whole latent cells.")
     place = torch.rand(2, generator=torch.Generator().manual_seed(variation)).tolist()
-    return inversion.shift(maps, right, down, fill, place)
+    return edits.shift(maps, right, down, fill, place)
 
 
-def _flip(maps: NoiseMaps, steps: range, axis) -> NoiseMaps:
-    return inversion.flip(maps, _SIDES[axis])
+def _flip(maps: NoiseMaps, span: range, axis) -> NoiseMaps:
+    return edits.flip(maps, _SIDES[axis])
 
 
-def _rotate(maps: NoiseMaps, steps: range, turns) -> NoiseMaps:
-    return inversion.rotate(maps, turns)
+def _rotate(maps: NoiseMaps, span: range, turns) -> NoiseMaps:
+    return edits.rotate(maps, turns)
 
 
-def _gain(maps: NoiseMaps, steps: range, gain) -> NoiseMaps:
-    return inversion.gain(maps, gain, steps)
+def _gain(maps: NoiseMaps, span: range, gain) -> NoiseMaps:
+    return edits.amplify(maps, gain, span)
 
 
-def _colour(maps: NoiseMaps, steps: range, target, strength) -> NoiseMaps:
-    return inversion.push_colour(maps, _model_space(maps, target), strength, steps)
+def _colour(maps: NoiseMaps, span: range, target, strength) -> NoiseMaps:
+    return edits.push_colour(maps, latents.like_maps(maps, target), strength, span)
 
 
-def _model_space(maps: NoiseMaps, latent: dict) -> Tensor:
-    """A LATENT in the shape and space of the bundle's latents."""
-    samples, shape = checks.single_tensor(latent).float().cpu(), maps.xs.shape[1:]
-    if len(shape) == 5 and samples.ndim == 4:
-        samples = samples.unsqueeze(2)
-    if samples.ndim != len(shape) or samples.shape[1] != shape[1] or not samples.isfinite().all():
-        raise ValueError(
-            f"The target latent {tuple(samples.shape)} does not fit the noise maps' {tuple(shape)} "
-            "or holds NaN: encode the target with the VAE of the inverted image."
-        )
-    samples = comfy.utils.common_upscale(samples, shape[-1], shape[-2], "bilinear", "disabled")
-    if len(shape) == 5:
-        samples = comfy.utils.repeat_to_batch_size(samples, shape[2], dim=2)
-    samples = comfy.utils.repeat_to_batch_size(samples, shape[0])
-    return host.latent_format(maps).process_in(samples)
+def _renoise(maps: NoiseMaps, span: range, kind, amount, variation) -> NoiseMaps:
+    renoise = {"variation": edits.renoise_path, "free": edits.renoise_freely}[kind]
+    noise = seeded_noise({}, maps.xs[0], len(maps.zs), variation)
+    return renoise(maps, amount, noise, span)
 
 
-def _renoise(maps: NoiseMaps, steps: range, kind, amount, variation) -> NoiseMaps:
-    renoise = {"variation": inversion.renoise_path, "free": inversion.renoise_freely}[kind]
-    noise = host.step_noise({}, maps.xs[0], len(maps.zs), variation)
-    return renoise(maps, amount, noise, steps)
-
-
-def _mix(maps: NoiseMaps, steps: range, other, amount) -> NoiseMaps:
-    checks.check_maps(other)
-    return inversion.mix(maps, other, amount)
+def _mix(maps: NoiseMaps, span: range, other, amount) -> NoiseMaps:
+    check_noise_maps(other)
+    return edits.mix(maps, other, amount)
 
 
 OPERATIONS = {
@@ -193,11 +171,11 @@ OPERATIONS = {
                 "kind",
                 options=["variation", "free"],
                 default="variation",
-                tooltip="variation draws the same image's maps anew, for another edit of it. free "
-                "replaces them by plain noise, so that the prompt decides.",
+                tooltip="variation gives the same image other random maps, for another edit of it. "
+                "free replaces them by plain noise, so that the prompt decides.",
             ),
-            _amount(1.0, "How much is drawn anew: 0 changes nothing, 1 all."),
-            _variation("Draws the new noise."),
+            _amount(1.0, "How much of the noise is new: 0 changes nothing, 1 all."),
+            _variation("Chooses the new noise."),
         ],
         by_steps=True,
     ),

@@ -1,31 +1,44 @@
 """Gradients through the host's network, which is built for inference only.
 
 The host runs nodes and loaders under inference mode, may cast every weight into a buffer that the
-next layer overwrites, and picks attention kernels without a derivative. `prepare` and `run` lift
-each of these for one run; nothing of it outlives the run, also not after an error or interrupt.
+next layer overwrites, and picks attention kernels without a derivative. `differentiable` and
+`run_with_gradients` lift each of these for one run; nothing of it outlives the run, also not after
+an error or interrupt.
 """
 
 import contextlib
-import logging
+import inspect
 from collections.abc import Callable, Iterator
+from functools import partial
 
-import comfy.conds
 import comfy.model_management as mm
-import comfy.samplers
 import torch
 from comfy.ldm.modules import attention
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ..inversion import Guide
-from . import _host as host
+from ...inversion.schedule import Schedule
+from .messages import tell
+from .sampling import Run, T, run
 
 # What a backward pass keeps besides the copies of weights, as a multiple of the host's estimate for
 # a plain step (benchmarks/memory.py). Too low a value costs one attempt that runs out of memory.
 _KEPT = 5
 
+_OVERRIDE = "optimized_attention_override"
+# The host hands an override its attention without the wrapper that looks for overrides.
+_DIFFERENTIABLE = [
+    inspect.unwrap(function)
+    for function in (
+        attention.attention_pytorch,
+        attention.attention_basic,
+        attention.attention_split,
+        attention.attention_sub_quad,
+    )
+]
 
-def prepare(model):
+
+def differentiable(model):
     """A clone of this MODEL whose layers compute with copies of their weights.
 
     A copy is an ordinary tensor that nothing overwrites before the backward pass: right for weights
@@ -38,35 +51,23 @@ def prepare(model):
         if name.endswith((".weight", ".bias")):
             clone.add_weight_wrapper(name, torch.clone)
     options = clone.model_options["transformer_options"]
-    options["optimized_attention_override"] = _differentiable_attention
+    options[_OVERRIDE] = partial(_differentiable_attention, options.get(_OVERRIDE))
     return clone
 
 
-def _differentiable_attention(function, *args, **kwargs):
-    known = ("attention_basic", "attention_sub_quad", "attention_split", "attention_pytorch")
-    if function.__name__ not in known:
-        function = attention.attention_pytorch
-    return function(*args, **kwargs)
+def _differentiable_attention(override: Callable | None, function: Callable, *args, **kwargs):
+    """Attention by a kernel that has a derivative, inside the user's own override."""
+    if function not in _DIFFERENTIABLE:
+        function = _DIFFERENTIABLE[0]
+    return override(function, *args, **kwargs) if override else function(*args, **kwargs)
 
 
-def run(
-    guider, latent: Tensor, sigmas: Tensor, loop: Callable[[host.Run, Guide], Tensor]
-) -> Tensor:
-    """`host.run` with gradients through the guider's model, which comes from `prepare`.
+def run_with_gradients(guider, latent: Tensor, schedule: Schedule, loop: Callable[[Run], T]) -> T:
+    """`sampling.run` with gradients through the guider's model, which is a `differentiable` one.
 
     Activations are recomputed in the backward pass where they would not fit into memory.
     """
-
-    def attempt(recompute: bool) -> Tensor:
-        def recorded(run: host.Run) -> Tensor:
-            with _recordable(guider.inner_model.diffusion_model, recompute):
-                return loop(run, _guide(guider, run.extra_args))
-
-        # The host's ControlNets and FreeU add to activations in place.
-        mutable = torch.autograd.graph.allow_mutation_on_saved_tensors()
-        with torch.inference_mode(False), torch.enable_grad(), mutable:
-            return host.run(guider, latent.clone(), sigmas.clone(), recorded).detach()
-
+    attempt = partial(_attempt, guider, latent, schedule, loop)
     short = _memory_is_short(guider.model_patcher, latent)
     with _training():
         try:
@@ -75,63 +76,21 @@ def run(
             if not mm.is_oom(error) or short:
                 raise
         mm.soft_empty_cache()
-        host.tell("Memory is short: activations are computed twice, which is slower.", logging.INFO)
+        tell("Memory is short: activations are computed twice, which is slower.")
         return attempt(recompute=True)
 
 
-def _guide(guider, extra_args: dict) -> Guide:
-    """The guider's prediction as a function of the embedding of its only negative prompt."""
-    conds, hook = guider.conds, "sampler_calc_cond_batch_function"
-    if hook in extra_args["model_options"]:
-        raise ValueError(
-            "The connected model brings its own way to evaluate its prompts (skip layer guidance, "
-            "for example), through which null text cannot be fitted: connect the model without it."
-        )
+def _attempt(
+    guider, latent: Tensor, schedule: Schedule, loop: Callable[[Run], T], recompute: bool
+) -> T:
+    def recorded(run: Run) -> T:
+        with _recordable(guider.inner_model.diffusion_model, recompute):
+            return loop(run)
 
-    def predict(row: int, pair: list, x: Tensor, sigma: Tensor, options: dict) -> Tensor:
-        # In its place of the pair, as patches ask whether a row is the positive or the negative.
-        mm.throw_exception_if_processing_interrupted()
-        alone = [prompt if i == row else None for i, prompt in enumerate(pair)]
-        return comfy.samplers.calc_cond_batch(guider.inner_model, alone, x, sigma, options)[row]
-
-    def guide(x: Tensor, sigma: Tensor) -> Callable[[Tensor], Tensor]:
-        options = extra_args["model_options"]
-        with torch.no_grad():
-            conditional = predict(0, [conds["positive"], None], x, sigma, options)
-
-        def denoised_with(uncond: Tensor) -> Tensor:
-            prompt, context = _only_context(conds["negative"])
-            context = {**prompt["model_conds"], "c_crossattn": context._copy_with(uncond)}
-            negative = {**prompt, "cross_attn": uncond, "model_conds": context}
-
-            def both(args: dict) -> list[Tensor]:
-                return [conditional, predict(1, args["conds"], x, sigma, args["model_options"])]
-
-            guider.conds = {**conds, "negative": [negative]}  # for patches that read the prompts
-            try:
-                return guider(x, sigma, {**options, hook: both}, extra_args["seed"])
-            finally:
-                guider.conds = conds
-
-        return denoised_with
-
-    return guide
-
-
-def _only_context(conds: list[dict]) -> tuple[dict, comfy.conds.CONDRegular]:
-    """The only prompt and what the network gets of it, if that is the embedding itself."""
-    context = conds[0]["model_conds"].get("c_crossattn") if len(conds) == 1 else None
-    if (
-        context is None
-        or not isinstance(context.cond, Tensor)
-        or not context.cond.equal(conds[0]["cross_attn"].to(context.cond))
-    ):
-        raise ValueError(
-            "Null text replaces the one embedding that a network sees as its negative prompt, but "
-            "this model or these prompts make something else of it: connect prompts without areas, "
-            "and a model whose context is a tensor."
-        )
-    return conds[0], context
+    # The host's ControlNets and FreeU add to activations in place.
+    mutable = torch.autograd.graph.allow_mutation_on_saved_tensors()
+    with torch.inference_mode(False), torch.enable_grad(), mutable:
+        return run(guider, latent.clone(), schedule, recorded)
 
 
 def _memory_is_short(patcher, latent: Tensor) -> bool:

@@ -1,7 +1,6 @@
 """Noise maps on disk, inside the host's own folders."""
 
 import json
-import logging
 import os
 from pathlib import Path
 
@@ -9,10 +8,9 @@ import folder_paths
 from comfy.cli_args import args
 from comfy_api.latest import io, ui
 
-from ..inversion import read_noise_maps, write_noise_maps
-from . import _checks as checks
-from . import _host as host
-from ._sockets import CATEGORY, NoiseMapsType
+from ..inversion.file import read_noise_maps, write_noise_maps
+from ._host.messages import tell
+from .inputs import CATEGORY, NoiseMapsType, check_noise_maps, noise_maps_input
 
 _SUFFIX = ".safetensors"
 
@@ -29,7 +27,7 @@ class SaveNoiseMaps(io.ComfyNode):
             search_aliases=["export noise maps", "store", "share"],
             is_output_node=True,
             inputs=[
-                NoiseMapsType.Input("noise_maps", tooltip="What to save, edits included."),
+                noise_maps_input("What to save, edits included."),
                 io.String.Input(
                     "filename_prefix",
                     default="noise_maps/imprint",
@@ -41,10 +39,10 @@ class SaveNoiseMaps(io.ComfyNode):
 
     @classmethod
     def execute(cls, noise_maps, filename_prefix) -> io.NodeOutput:
-        checks.check_maps(noise_maps)
+        check_noise_maps(noise_maps)
         path, subfolder = _free_path(filename_prefix)
         write_noise_maps(noise_maps, path, _workflow(cls.hidden))
-        host.tell(f"Saved {Path(subfolder, path.name)}.", logging.INFO)
+        tell(f"Saved {Path(subfolder, path.name)}.")
         saved = ui.SavedResult(path.name, subfolder, io.FolderType.output)
         return io.NodeOutput(ui={"noise_maps": [saved]})
 
@@ -99,8 +97,8 @@ def _free_path(prefix: str) -> tuple[Path, str]:
         return Path(folder, f"{name}_{counter:05}_{_SUFFIX}").resolve(), subfolder
     except Exception as error:  # the host raises nothing narrower
         raise ValueError(
-            f"filename_prefix is {prefix!r}, which lies outside of the output folder or cannot be "
-            "made: use a name such as noise_maps/imprint."
+            f"filename_prefix is {prefix!r}, which lies outside of the output folder or cannot "
+            "be created: use a name such as noise_maps/imprint."
         ) from error
 
 
@@ -138,6 +136,6 @@ def _path_of(name: str) -> Path:
     except (OSError, ValueError):  # names that no file can have
         pass
     raise ValueError(
-        f"noise_maps_file is {name!r}, which is no {_SUFFIX} file in the input or output folder: "
-        "choose one from the list, or upload it."
+        f"noise_maps_file is {name!r}, which is not a {_SUFFIX} file in the input or output "
+        "folder: choose one from the list, or upload it."
     )

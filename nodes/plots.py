@@ -2,12 +2,11 @@
 
 import numpy as np
 import torch
-from comfy.latent_formats import LatentFormat
 from torch import Tensor
 
-from ..inversion import (
-    NoiseMaps,
-    Step,
+from ..inversion.noise_maps import NoiseMaps
+from ..inversion.statistics import (
+    edit_friendly_variance,
     neighbour_angles,
     neighbour_correlation,
     variance_per_step,
@@ -33,7 +32,7 @@ STYLE = {
 _COLUMNS, _BINS, _DPI = 8, 36, 100
 
 
-def inspect(maps: NoiseMaps, strips: dict[str, Tensor]) -> Tensor:
+def draw_noise_maps(maps: NoiseMaps, strips: dict[str, Tensor]) -> Tensor:
     """One picture (height, width, 3) of a bundle with one image.
 
     `strips` holds preview colours (count, height, width, 3) by name; a row of `_COLUMNS` is shown.
@@ -58,19 +57,14 @@ def inspect(maps: NoiseMaps, strips: dict[str, Tensor]) -> Tensor:
     return torch.from_numpy(np.asarray(canvas.buffer_rgba())[..., :3] / np.float32(255))
 
 
-def columns(steps: int) -> list[int]:
+def shown_steps(maps: NoiseMaps) -> list[int]:
     """The steps that strips show, first and last among them."""
+    steps = len(maps.zs)
     return torch.linspace(0, steps - 1, min(_COLUMNS, steps)).round().int().tolist()
 
 
-def friendly_variance(step: Step) -> float:
-    """Of an edit-friendly map where the noise outweighs the image, at eta 1."""
-    ratio = (step.alpha * step.sigma_next / (step.alpha_next * step.sigma)) ** 2
-    return (1 + ratio) / (1 - ratio)
-
-
 def _draw_statistics(maps: NoiseMaps, axes) -> None:
-    noisy = [i for i, step in enumerate(maps.steps) if step.std > 0]
+    noisy = maps.schedule.noisy_steps
     if len(noisy) < 2:
         axes[0].set(title="Variance of the residuals", xlabel="step", yscale="log")
         axes[0].plot(variance_per_step(maps.zs).clamp(min=1e-12), "o-", color=MAPS)
@@ -80,8 +74,8 @@ def _draw_statistics(maps: NoiseMaps, axes) -> None:
         return
     zs = maps.zs[noisy]
     axes[0].set(title="Variance of the maps", xlabel="step", yscale="log")
-    if maps.eta == 1:
-        expected = [friendly_variance(maps.steps[i]) for i in noisy]
+    if maps.schedule.eta == 1:
+        expected = edit_friendly_variance(maps.schedule)[noisy]
         axes[0].plot(noisy, expected, color=EXPECTED, ls=":", label="edit-friendly, expected")
     axes[0].plot(noisy, variance_per_step(zs), color=MAPS, label="these maps")
     axes[0].axhline(1, color=WHITE, ls="--", label="white (native)")
@@ -113,7 +107,7 @@ def draw_angles(axis, maps_by_name: dict[str, tuple[Tensor, str]]) -> None:
 
 
 def _draw_strips(maps: NoiseMaps, strips: dict[str, Tensor], figure) -> None:
-    shown = columns(len(maps.zs))
+    shown = shown_steps(maps)
     axes = figure.subplots(len(strips), len(shown), squeeze=False)
     for row, (name, pictures) in zip(axes, strips.items(), strict=True):
         for axis, picture in zip(row, pictures, strict=True):
@@ -122,19 +116,4 @@ def _draw_strips(maps: NoiseMaps, strips: dict[str, Tensor], figure) -> None:
             axis.spines[:].set_visible(False)
         row[0].set_ylabel(name)
     for axis, i in zip(axes[0], shown, strict=True):
-        axis.set_title(rf"step {i}, $\sigma$ {maps.sigmas[i]:.2g}", fontsize=12)
-
-
-def latent_rgb(kind: LatentFormat, x: Tensor) -> Tensor:
-    """Preview colours (count, height, width, 3) of latents (count, channels, height, width) in
-    model space, as the host's own previews; without its table, of the first three channels.
-    """
-    factors, bias = kind.latent_rgb_factors, kind.latent_rgb_factors_bias
-    if factors is None:
-        first = x[:, [i % x.shape[1] for i in range(3)]]
-        x = first / first.abs().amax((1, 2, 3), keepdim=True).clamp(min=1e-6)
-        factors = torch.eye(3).tolist()
-    elif kind.latent_rgb_factors_reshape is not None:
-        x = kind.latent_rgb_factors_reshape(x)
-    rgb = x.movedim(1, -1) @ torch.tensor(factors) + torch.tensor(bias or 0.0)
-    return ((rgb + 1) / 2).clamp(0, 1)
+        axis.set_title(rf"step {i}, $\sigma$ {maps.schedule.sigmas[i]:.2g}", fontsize=12)

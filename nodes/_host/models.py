@@ -1,0 +1,97 @@
+"""What kind of model this is, which schedule it has, and whether noise maps belong to it."""
+
+import comfy.samplers
+import torch
+from torch import Tensor
+
+from ...inversion.noise_maps import NoiseMaps
+from ...inversion.schedule import Schedule
+from .messages import tell, warn
+
+SCHEDULERS = comfy.samplers.SCHEDULER_NAMES
+
+_FLOW = {"CONST"}
+_NOT_FLOW = {"EPS", "COSMOS_RFLOW"}  # also v-prediction and EDM, which derive from EPS
+# Their latent is not alpha x_0 + sigma n.
+_UNTREATED = {"IMG_TO_IMG", "IMG_TO_IMG_FLOW", "V_PREDICTION_DDPM"}
+
+
+def is_flow(patcher) -> bool:
+    """Whether the latent is (1 - sigma) x_0 + sigma n; ValueError where neither form holds."""
+    sampling = patcher.get_model_object("model_sampling")
+    kinds = {kind.__name__ for kind in type(sampling).__mro__}
+    noise_scale = getattr(sampling, "noise_scale", 1.0)
+    if kinds & _FLOW and not kinds & _UNTREATED and noise_scale != 1:
+        raise ValueError(
+            f"This model scales its noise by {noise_scale:g}, which inversion does not support: "
+            "connect a model with noise scale 1."
+        )
+    if kinds & _UNTREATED or not kinds & (_FLOW | _NOT_FLOW):
+        name = " + ".join(sorted(kinds & _UNTREATED) or [type(sampling).__name__])
+        raise ValueError(
+            f"The sampling of this model ({name}) cannot be inverted: connect an eps, v, EDM or "
+            "flow model."
+        )
+    return bool(kinds & _FLOW)
+
+
+def model_sigmas(model, scheduler: str, steps: int) -> Tensor:
+    """The host's sigmas (steps + 1,) for this model."""
+    if steps < 1:
+        raise ValueError(
+            f"steps is {steps}, but inversion needs at least one step: set steps to 1 or more."
+        )
+    sampling = model.get_model_object("model_sampling")
+    sigmas = comfy.samplers.calculate_sigmas(sampling, scheduler, steps)
+    if len(sigmas) - 1 != steps:
+        tell(f"{scheduler} gives {len(sigmas) - 1} steps here instead of {steps}.")
+    return sigmas
+
+
+def schedule_of(patcher, sigmas: Tensor, eta: float) -> Schedule:
+    """The schedule of these sigmas (steps + 1,) for this model."""
+    schedule = Schedule(tuple(sigmas.tolist()), is_flow(patcher), eta)
+    if schedule.sigmas[-1] > 0:
+        warn(
+            f"The schedule ends at sigma {schedule.sigmas[-1]:.3g}, not at 0: the sampler will "
+            "return a noisy latent."
+        )
+    return schedule
+
+
+def input_scales(patcher, schedule: Schedule) -> list[float]:
+    """By what this model's network sees its latent scaled at each level (steps + 1,)."""
+    sigmas = torch.tensor(schedule.sigmas)
+    sampling = patcher.get_model_object("model_sampling")
+    return sampling.calculate_input(sigmas, torch.ones_like(sigmas)).tolist()
+
+
+def check_fit(patcher, maps: NoiseMaps) -> None:
+    """ValueError unless the noise maps were made with a model like the connected one."""
+    remedy = "Connect the model that the maps were made with."
+    check_shape(patcher, maps.xs.shape[1:], "The latent in these noise maps", remedy)
+    expected = type(patcher.get_model_object("latent_format")).__name__
+    if maps.latent_format != expected:
+        raise ValueError(
+            f"These noise maps hold {maps.latent_format} latents, the connected model works on "
+            f"{expected}. {remedy}"
+        )
+    kinds = {True: "a flow model", False: "an eps, v or EDM model"}
+    flow = maps.schedule.flow
+    if flow != is_flow(patcher):
+        raise ValueError(
+            f"These noise maps were made with {kinds[flow]}, the connected model is "
+            f"{kinds[not flow]}. {remedy}"
+        )
+
+
+def check_shape(patcher, shape: tuple[int, ...], what: str, remedy: str) -> None:
+    """ValueError unless a latent of this shape fits the model."""
+    latent_format = patcher.get_model_object("latent_format")
+    expected = latent_format.latent_channels, latent_format.latent_dimensions
+    found = shape[1], len(shape) - 2
+    if found != expected:
+        raise ValueError(
+            f"{what} has {found[0]} channels in {found[1]} dimensions, the connected model works "
+            f"on {expected[0]} in {expected[1]} ({type(latent_format).__name__}). {remedy}"
+        )

@@ -1,0 +1,155 @@
+"""Inverted Sampler: from noise maps to the image, or to an edit of it."""
+
+from comfy_api.latest import io
+
+from ..inversion.noise_maps import NoiseMaps
+from ..inversion.walk import replay
+from ._host import latents, models, prompts, sampling
+from ._host.messages import tell, warn
+from .inputs import (
+    CATEGORY,
+    MAX_STEPS,
+    cfg_input,
+    check_noise_maps,
+    mask_input,
+    model_inputs,
+    noise_maps_input,
+)
+
+_ALIASES = ["edit friendly", "ddpm inversion", "replay", "edit image", "resample"]
+
+
+class InvertedSampler(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="ImprintInvertedSampler",
+            display_name="Inverted Sampler",
+            category=CATEGORY,
+            description="Samples with the noise maps of an image: the source prompt returns it, "
+            "another prompt edits it.",
+            search_aliases=_ALIASES,
+            inputs=[
+                *model_inputs(
+                    "What the result should show. The prompt and cfg of the inversion give back "
+                    "the image itself.",
+                    "What the result should not show. For an exact reconstruction, the negative "
+                    "prompt of the inversion.",
+                ),
+                noise_maps_input(_MAPS),
+                cfg_input(
+                    7.5,
+                    "Guidance of the edit (the paper's target strength, 7 to 18; 1 to 3 for the "
+                    "demo model). Higher follows the prompt more and keeps less.",
+                ),
+                *_replay_settings(),
+            ],
+            outputs=[_output()],
+        )
+
+    @classmethod
+    def execute(
+        cls, model, positive, negative, noise_maps, cfg, skip_steps, **settings
+    ) -> io.NodeOutput:
+        guider = prompts.cfg_guider(model, positive, negative, cfg)
+        return io.NodeOutput(sample(guider, noise_maps, skip_steps, **settings))
+
+
+class InvertedSamplerCustom(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="ImprintInvertedSamplerCustom",
+            display_name="Inverted Sampler (Custom)",
+            category=CATEGORY,
+            description="Inverted Sampler for any guider.",
+            search_aliases=_ALIASES,
+            inputs=[
+                io.Guider.Input("guider", tooltip="Model, prompts and cfg of the result."),
+                noise_maps_input(_MAPS),
+                *_replay_settings(),
+            ],
+            outputs=[_output()],
+        )
+
+    @classmethod
+    def execute(cls, guider, noise_maps, skip_steps, **settings) -> io.NodeOutput:
+        return io.NodeOutput(sample(guider, noise_maps, skip_steps, **settings))
+
+
+def sample(guider, noise_maps, skip_steps, mask=None, residual=1.0) -> dict:
+    """The LATENT that these noise maps give under this guider."""
+    check_noise_maps(noise_maps)
+    patcher, maps = guider.model_patcher, noise_maps
+    models.check_fit(patcher, maps)
+    schedule = maps.schedule.after(skip_steps)
+    guider = prompts.with_null_text(guider, maps)
+    _tell_about_cfg(maps, prompts.guidance(guider))
+
+    def loop(run: sampling.Run):
+        fitted = None if mask is None else latents.fit_mask(mask, run.x_0.shape).to(run.x_0)
+        return replay(run.denoise, maps.to(run.x_0), skip_steps, residual, fitted, run.on_step)
+
+    # Not for the loop: inpainting and video models read the picture as part of their prompt.
+    picture = latents.sampled_latent(patcher, maps.xs[-1], 0.0)
+    x = sampling.run(guider, picture, schedule, loop)
+    samples = latents.sampled_latent(patcher, x, schedule.sigmas[-1])
+    if not samples.isfinite().all():
+        raise ValueError(
+            "The model returned NaN or infinite values under these prompts: use a float32 model, "
+            "or a lower cfg."
+        )
+    return {"samples": samples}
+
+
+def _tell_about_cfg(maps: NoiseMaps, cfg: float | None) -> None:
+    """Says where another cfg than the inversion's makes the result an edit, or drift."""
+    if cfg is None or maps.cfg is None or cfg == maps.cfg:
+        return
+    if maps.uncond is not None:
+        warn(f"The null text was made for cfg {maps.cfg:g}, not for {cfg:g}: set both to the same.")
+    elif maps.schedule.eta == 0 and cfg > 3:
+        warn(
+            f"A DDIM inversion of cfg {maps.cfg:g} drifts at cfg {cfg:g}: lower cfg, or connect "
+            "Null-Text Optimize."
+        )
+    else:
+        tell(f"Inverted at cfg {maps.cfg:g}, sampled at {cfg:g}: an edit, not a reconstruction.")
+
+
+_MAPS = "The image as noise maps, from an Invert node."
+
+
+def _output() -> io.Output:
+    return io.Latent.Output(
+        display_name="latent", tooltip="The reconstruction or the edit, for VAE Decode."
+    )
+
+
+def _replay_settings() -> list:
+    return [
+        io.Int.Input(
+            "skip_steps",
+            default=0,
+            min=0,
+            max=MAX_STEPS,
+            tooltip="Further first steps to leave out, beyond those that the inversion skipped. "
+            "More keeps the result closer to the image.",
+        ),
+        mask_input(
+            "Where to edit: white is edited, black stays exactly the inverted image, grey is in "
+            "between."
+        ),
+        io.Float.Input(
+            "residual",
+            default=1.0,
+            min=0.0,
+            max=1.0,
+            step=0.05,
+            optional=True,
+            advanced=True,
+            tooltip="How much to use of what the inversion stored for steps that add no noise. 1 "
+            "reconstructs exactly. 0 leaves out the last map of an EF-DDPM inversion, or all maps "
+            "of a DDIM inversion (plain DDIM).",
+        ),
+    ]

@@ -1,0 +1,113 @@
+"""Noise Map Edit: noise maps as a material, moved, turned, coloured, renoised and mixed."""
+
+from comfy_api.latest import io
+
+from ..inversion.edits import blend
+from ._host import latents
+from ._host.messages import tell
+from .inputs import (
+    CATEGORY,
+    MAX_STEPS,
+    NoiseMapsType,
+    check_noise_maps,
+    chosen,
+    mask_input,
+    noise_maps_input,
+)
+from .operations import OPERATIONS
+
+_ALIASES = ["shift", "flip", "rotate", "colour", "color", "renoise", "mix", "blend"]
+_OPERATION = io.DynamicCombo.Input(
+    "operation",
+    options=[io.DynamicCombo.Option(key, op.inputs) for key, op in OPERATIONS.items()],
+    tooltip="shift, flip and rotate move the whole image; gain, colour and renoise "
+    "change the maps of a range of steps; mix goes between two images.",
+)
+
+
+class NoiseMapEdit(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="ImprintNoiseMapEdit",
+            display_name="Noise Map Edit",
+            category=CATEGORY,
+            description="Edits an image in its noise maps: shifts, mirrors, turns, amplifies, "
+            "colours, renoises or mixes them. Sample them afterwards; edits can follow edits.",
+            search_aliases=_ALIASES,
+            inputs=[
+                noise_maps_input("The image as noise maps."),
+                _OPERATION,
+                mask_input(
+                    "Where to edit: white is edited, black stays as it is, grey is in between."
+                ),
+                *_step_inputs(),
+            ],
+            outputs=[
+                NoiseMapsType.Output(
+                    display_name="noise_maps",
+                    tooltip="The edited maps, for Inverted Sampler or another edit.",
+                )
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls, noise_maps, operation=None, mask=None, first_step=0, last_step=-1
+    ) -> io.NodeOutput:
+        check_noise_maps(noise_maps)
+        name, settings = chosen("Noise Map Edit", _OPERATION, operation)
+        span = _span(first_step, last_step, len(noise_maps.zs))
+        if not OPERATIONS[name].by_steps and len(span) < len(noise_maps.zs):
+            tell(f"{name} moves all steps: first_step and last_step are ignored.")
+        edited = OPERATIONS[name].edit(noise_maps, span, **settings)
+        if mask is not None:
+            edited = blend(noise_maps, edited, latents.fit_mask(mask, noise_maps.xs.shape[1:]))
+        edits = [*noise_maps.info.get("edits", []), _words(name, settings, mask, span)]
+        return io.NodeOutput(edited.with_info(edits=edits))
+
+
+def _span(first: int, last: int, steps: int) -> range:
+    """The steps `first` to `last` of noise maps; -1 is their last one."""
+    end = steps if last == -1 else last + 1
+    if not 0 <= first < end <= steps:
+        raise ValueError(
+            f"first_step is {first} and last_step is {last}, but the noise maps hold steps 0 to "
+            f"{steps - 1}: set first_step to 0 and last_step to -1 for all of them."
+        )
+    return range(first, end)
+
+
+def _words(name: str, settings: dict, mask, span: range) -> str:
+    """One edit as a line of the bundle's info."""
+    values = [
+        f"{key} {value}" for key, value in settings.items() if isinstance(value, (str, int, float))
+    ]
+    where = [] if mask is None else ["in a mask"]
+    when = [f"steps {span.start} to {span[-1]}"] if OPERATIONS[name].by_steps else []
+    return ", ".join([name, *values, *where, *when])
+
+
+def _step_inputs() -> list:
+    return [
+        io.Int.Input(
+            "first_step",
+            default=0,
+            min=0,
+            max=MAX_STEPS,
+            optional=True,
+            advanced=True,
+            tooltip="First step that gain, colour and renoise change; 0 is the noisiest that the "
+            "inversion kept.",
+        ),
+        io.Int.Input(
+            "last_step",
+            default=-1,
+            min=-1,
+            max=MAX_STEPS,
+            optional=True,
+            advanced=True,
+            tooltip="Last step that gain, colour and renoise change; -1 is the last of all. Early "
+            "steps hold the layout, late ones the details.",
+        ),
+    ]

@@ -95,7 +95,7 @@ def null_text(
     found = find(problem.guide(cfg), pivot.xs, pivot.schedule, start)
     xs, zs = found.xs.clone(), torch.zeros_like(pivot.zs)
     zs[-1] = pivot.xs[-1] - found.xs[-1]
-    xs[-1] += zs[-1]
+    xs[-1] = pivot.xs[-1]
     return pivot.replace(xs=xs, zs=zs, uncond=found.uncond, cfg=cfg)
 
 

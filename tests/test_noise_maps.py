@@ -1,4 +1,4 @@
-"""The bundle is valid by construction: whatever makes one, a wrong one is refused with its reason."""
+"""The bundle is valid by construction: a wrong one is refused with its reason."""
 
 import pytest
 import torch

@@ -41,7 +41,8 @@ def test_eta_0_has_no_noise_and_carries_x_by_the_ratio_of_levels():
 
 def test_a_schedule_plans_a_step_between_each_two_levels():
     schedule = Schedule((3.0, 2.0, 0.5, 0.0), flow=False, eta=0.7)
-    assert [(step.sigma, step.sigma_next) for step in schedule.steps] == [(3, 2), (2, 0.5), (0.5, 0)]
+    levels = [(step.sigma, step.sigma_next) for step in schedule.steps]
+    assert levels == [(3, 2), (2, 0.5), (0.5, 0)]
     assert schedule.steps[1] == plan_step(2.0, 0.5, 0.7, False)
     assert schedule.alphas == (1, 1, 1, 1)
     assert schedule.noisy_steps == [0, 1]

@@ -32,6 +32,13 @@ def test_batched_timesteps_give_the_maps_of_single_ones(batch_timesteps):
     assert (batched.zs - single.zs).abs().max() < 1e-9
 
 
+@pytest.mark.parametrize("prediction", FAMILIES)
+def test_replay_ends_at_the_corrected_image_to_the_last_bit(prediction):
+    network, x_0 = PromptedNetwork(prediction), normal(*IMAGE, dtype=torch.float32)
+    maps = ddpm(network, x_0, network.schedule())
+    assert replay(network.replaying(maps), maps).equal(maps.xs[-1])
+
+
 def test_edit_friendly_maps_without_noise_return_the_image():
     network, x_0 = PromptedNetwork("v"), normal(*IMAGE)
     maps = ddpm(network, x_0, network.schedule(), eta=0.0)

@@ -23,7 +23,7 @@ Fill = Literal["reflect", "wrap", "resample"]
 
 
 def shift(maps: NoiseMaps, x: int, y: int, fill: Fill, place: tuple[float, float]) -> NoiseMaps:
-    """Moved by x cells to the right and y down.
+    """The image moved by x cells to the right and y down.
 
     What comes in from outside is the mirrored picture, its other side, or one contiguous piece of
     the same maps (resample), cut at `place` (x, y in 0..1), the same for all.
@@ -42,31 +42,31 @@ def shift(maps: NoiseMaps, x: int, y: int, fill: Fill, place: tuple[float, float
 
 
 def flip(maps: NoiseMaps, dim: int) -> NoiseMaps:
-    """Mirrored along a dimension: -1 swaps left and right, -2 top and bottom."""
+    """The image mirrored along a dimension: -1 swaps left and right, -2 top and bottom."""
     return _moved(maps, lambda values: values.flip(dim))
 
 
 def rotate(maps: NoiseMaps, turns: int) -> NoiseMaps:
-    """Turned clockwise by quarter turns; odd ones swap the sides."""
+    """The image turned clockwise by quarter turns; odd ones swap its sides."""
     return _moved(maps, lambda values: values.rot90(turns, (-1, -2)).contiguous())
 
 
 def amplify(maps: NoiseMaps, factor: float, span: range) -> NoiseMaps:
-    """Maps multiplied by `factor`."""
+    """The maps of the span multiplied by `factor`."""
     zs = maps.zs.clone()
     zs[span.start : span.stop] *= factor
     return _carried(maps, zs, torch.zeros_like(maps.xs[0]))
 
 
 def push_colour(maps: NoiseMaps, colour: Tensor, strength: float, span: range) -> NoiseMaps:
-    """Maps moved towards `colour`: z += strength (colour - denoised), where a step has noise."""
+    """The maps moved towards `colour` where a step has noise: z += strength (colour - denoised)."""
     zs, steps = maps.zs.clone(), maps.schedule.steps
     noisy = [i for i in span if steps[i].std > 0]
     if not noisy:
         raise ValueError(
             f"Steps {span.start} to {span[-1]} of these noise maps add no noise that could carry "
-            "a colour: connect the noise maps of EF-DDPM Invert, and let first_step to last_step "
-            "cover more than their last step."
+            "a colour: connect the noise maps of EF-DDPM Invert, and set first_step to a step "
+            "before the last one."
         )
     for i in noisy:
         denoised = steps[i].recover_denoised(maps.xs[i], maps.xs[i + 1], maps.zs[i])
@@ -75,21 +75,22 @@ def push_colour(maps: NoiseMaps, colour: Tensor, strength: float, span: range) -
 
 
 def renoise_path(maps: NoiseMaps, amount: float, noise: Tensor, span: range) -> NoiseMaps:
-    """Another draw of the same image: the noise of its path is redrawn, `amount` of its variance.
+    """The same image with other noise on its path: `amount` of that noise's variance is new.
 
-    Without noise in the steps (eta = 0) one draw serves the whole path.
+    Without noise in the steps (eta = 0) the whole path gets the same new noise.
     """
     steps = maps.schedule.steps
     if maps.schedule.eta == 0 and len(span) < len(steps):
         raise ValueError(
-            "A variation of noise maps of eta 0 (DDIM) changes all steps: set first_step to 0 and "
-            "last_step to -1."
+            f"first_step to last_step are steps {span.start} to {span[-1]}, but a variation of "
+            "DDIM noise maps (eta 0) changes all steps: set first_step to 0 and last_step to -1."
         )
     # A latent between two steps belongs to both of their maps.
     redrawn = range(span.start + (span.start > 0), span.stop)
     if not redrawn:
         raise ValueError(
-            f"A variation of step {span.start} alone changes nothing: set last_step above it."
+            f"A variation of step {span.start} alone changes nothing: set first_step lower or "
+            "last_step higher."
         )
     x_0, xs, zs = _picture(maps), maps.xs.clone(), maps.zs.clone()
     for i in redrawn:
@@ -101,11 +102,11 @@ def renoise_path(maps: NoiseMaps, amount: float, noise: Tensor, span: range) -> 
 
 
 def renoise_freely(maps: NoiseMaps, amount: float, noise: Tensor, span: range) -> NoiseMaps:
-    """Maps mixed with white noise, and so set free from the image; from step 0 on, the first latent
-    too.
+    """The maps of the span mixed with white noise, and so set free from the image; if the span
+    begins at step 0, the first latent too.
 
-    The noise has unit variance, the sampler's own: edit-friendly maps are far above, and noise of
-    their strength would tear the picture.
+    The noise has unit variance, as the sampler's own has: that of edit-friendly maps is far higher,
+    and noise of their strength would tear the picture.
     """
     zs, steps = maps.zs.clone(), maps.schedule.steps
     for i in span:
@@ -118,7 +119,7 @@ def renoise_freely(maps: NoiseMaps, amount: float, noise: Tensor, span: range) -
 
 
 def mix(maps: NoiseMaps, other: NoiseMaps, amount: float) -> NoiseMaps:
-    """Between two images: 0 is `maps`, 1 is `other`. The mixed noise keeps its strength."""
+    """An image between two: 0 is `maps`, 1 is `other`. The mixed noise keeps its strength."""
     _check_alike(maps, other)
     if amount in (0, 1):
         chosen = (maps, other)[int(amount)]
@@ -171,7 +172,7 @@ def _shifted(values: Tensor, dim: int, offset: int, fill: Fill, place: float) ->
 
 
 def _carried(maps: NoiseMaps, zs: Tensor, change: Tensor) -> NoiseMaps:
-    """The bundle with other `zs`, and with `change` added to xs[0]; denoised stays as it is."""
+    """The bundle with other `zs` and with `change` added to xs[0]; denoised stays as it is."""
     xs = maps.xs.clone()
     for i, step in enumerate(maps.schedule.steps):
         xs[i] += change
@@ -181,7 +182,7 @@ def _carried(maps: NoiseMaps, zs: Tensor, change: Tensor) -> NoiseMaps:
 
 
 def _redraw(x: Tensor, x_0: Tensor, step: Step, amount: float, noise: Tensor) -> Tensor:
-    """The change of x when `amount` of its noise's variance is drawn anew."""
+    """The change of x when `amount` of its noise's variance is replaced by `noise`."""
     kept = (math.sqrt(1 - amount) - 1) * _noise(x, x_0, step)
     return step.sigma * (kept + math.sqrt(amount) * noise)
 
@@ -196,13 +197,13 @@ def _picture(maps: NoiseMaps) -> Tensor:
     if maps.schedule.sigmas[-1] > 0:
         raise ValueError(
             f"The noise maps end at sigma {maps.schedule.sigmas[-1]:.3g}, before the image is "
-            "clean: invert with the whole schedule."
+            "clean: invert with sigmas that end at 0."
         )
     return maps.xs[-1]
 
 
 def _mean_square(n: Tensor) -> Tensor:
-    """Mean square of each item (batch, 1, 1, ...)."""
+    """The mean square of each item (batch, 1, 1, ...)."""
     return n.square().mean(tuple(range(1, n.ndim)), keepdim=True).clamp(min=1e-20)
 
 

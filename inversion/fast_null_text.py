@@ -1,4 +1,4 @@
-"""Null text found online: one embedding that drifts through the schedule, one update per step.
+"""Null text found fast: one embedding is carried through the schedule, with one update per step.
 
 Three departures from the paper's loop make single updates suffice. Adam keeps its moments from step
 to step, with short memory. Where x has strayed from the pivot, a step aims at bringing it back over
@@ -29,8 +29,8 @@ def fast_null_text_inversion(
     return_over: float = 0.16,
     late: float = 0.7,
 ) -> NullText:
-    """Per step `inner_steps` updates, twice as many from the part `late` of the schedule on; the
-    best embedding of each step is kept.
+    """The null text after `inner_steps` updates per step, twice as many from the part `late` of the
+    schedule on; the best embedding of each step is kept.
 
     `betas` are Adam's; `return_over` is the part of the schedule over which x is brought back to
     the pivot. The learning rate falls by half over the schedule.

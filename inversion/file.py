@@ -95,8 +95,8 @@ def _check_header(name: str, strings: Mapping[str, str], dtypes: dict[str, str])
     if missing or foreign:
         wrong = ", ".join(sorted(missing | foreign))
         raise ValueError(
-            f"{name} does not have the parts that noise maps consist of ({wrong} is missing or of "
-            "another type): save it again with Save Noise Maps."
+            f"{name} does not have the parts that noise maps consist of (missing or of another "
+            f"type: {wrong}): save it again with Save Noise Maps."
         )
 
 
@@ -122,7 +122,7 @@ def _settings(name: str, strings: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _checksum(tensors: Mapping[str, Tensor], strings: Mapping[str, str]) -> str:
-    """Covers all that makes the bundle."""
+    """A checksum of all that decides a replay: tensors and settings."""
     total = zlib.crc32(json.dumps([strings[name] for name in _STRINGS]).encode())
     for name in sorted(tensors):
         total = zlib.crc32(f"{name} {list(tensors[name].shape)}".encode(), total)

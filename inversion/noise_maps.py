@@ -80,7 +80,8 @@ class NoiseMaps(_Fields):
         for values in (self.xs, self.zs):
             if not values.is_floating_point() or not values.numel():
                 raise ValueError(
-                    f"The noise maps hold {values.numel()} values of {values.dtype}: invert again."
+                    "The noise maps are empty or hold no decimal numbers "
+                    f"({values.numel()} values of {values.dtype}): invert the image again."
                 )
         if (
             self.xs.ndim < 4
@@ -109,6 +110,7 @@ class NoiseMaps(_Fields):
             finite = values.flatten(1).isfinite().all(1)
             if not finite.all():
                 raise ValueError(
-                    f"The noise {name} are not finite at step {int(torch.argmin(finite.int()))}: "
-                    "invert with a float32 model, or with a lower cfg."
+                    "The noise maps hold NaN or infinite values at step "
+                    f"{int(torch.argmin(finite.int()))} of the {name}: invert with a float32 "
+                    "model, or with a lower cfg."
                 )

@@ -46,9 +46,9 @@ def null_text_inversion(
     tolerance: float = 1e-5,
     on_step: OnOptimized | None = None,
 ) -> NullText:
-    """Per step at most `inner_steps` updates by a fresh Adam, starting from `uncond` and then from
-    the embedding of the step before; the best one seen is kept. The authors' settings for 50 steps
-    are relative to the number of steps here.
+    """The null text after at most `inner_steps` updates per step by a fresh Adam. The first step
+    starts from `uncond`, each later one from the embedding before it; the best one seen is kept.
+    The authors' settings for 50 steps are relative to the number of steps here.
     """
     x, landings, updates = pivot[0], list[Landing](), list[Tensor]()
     uncond = uncond.detach().clone().requires_grad_()
@@ -90,7 +90,7 @@ class Landing(NamedTuple):
         return Landing(*(part.detach().clone() for part in self))
 
     def replaced(self, other: "Landing", where: Tensor) -> "Landing":
-        """Image by image `other` where asked, else this."""
+        """The other landing for the images where asked, this one for the rest."""
         return Landing(
             *(
                 torch.where(where.reshape(-1, *[1] * (new.ndim - 1)), new, old)
@@ -120,7 +120,7 @@ class Aim(NamedTuple):
         return 1.0 if self.schedule.flow else 1.0 + self.step.sigma_next**2
 
     def loss(self, x_next: Tensor, target: Tensor) -> Tensor:
-        """Mean square in the papers' units (batch,)."""
+        """The mean square error in the papers' units (batch,)."""
         return (x_next - target).square().flatten(1).mean(1) / self.units
 
     def land(self, uncond: Tensor) -> Landing:
@@ -136,7 +136,7 @@ class Aim(NamedTuple):
         return self.land(landing.uncond)
 
     def gradient(self, landing: Landing) -> Tensor:
-        """Derivative of the loss by the embedding.
+        """The derivative of the loss by the embedding.
 
         The network's part is taken with residuals scaled to unit size, as half-precision networks
         lose small gradients.

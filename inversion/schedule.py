@@ -111,21 +111,22 @@ class Schedule:
         if not 0 <= skip < count:
             raise ValueError(
                 f"skip_steps is {skip}, but of the {count} steps here at least one must be left: "
-                f"set it between 0 and {count - 1}. EF-DDPM usually skips 36 % of all steps."
+                f"set it between 0 and {count - 1} (EF-DDPM Invert usually skips 36 % of its "
+                "steps)."
             )
         return Schedule(self.sigmas[skip:], self.flow, self.eta)
 
     def _check_sigmas(self) -> None:
         if len(self.sigmas) < 2:
             raise ValueError(
-                f"The schedule has {len(self.sigmas)} noise levels (sigmas) and so no step: set "
-                "steps to 1 or more."
+                f"The schedule is too short for a step, with {len(self.sigmas)} of at least 2 "
+                "sigmas (noise levels): set steps to 1 or more, or connect the whole schedule."
             )
         for i, (sigma, sigma_next) in enumerate(pairwise(self.sigmas)):
             if not math.isfinite(sigma) or not math.isfinite(sigma_next):
                 raise ValueError(
-                    f"Step {i} goes from sigma {sigma} to {sigma_next}: use another scheduler or "
-                    "more steps."
+                    f"Step {i} goes from sigma {sigma} to {sigma_next}, but every sigma must be a "
+                    "finite number: use another scheduler or another number of steps."
                 )
             if not sigma > sigma_next >= 0:
                 raise ValueError(

@@ -10,7 +10,7 @@ from .schedule import Schedule
 
 
 def variance_per_step(zs: Tensor) -> Tensor:
-    """Mean square of each map (steps,), over all of (steps, batch, channels, *spatial)."""
+    """The mean square of each map (steps,), over all of (steps, batch, channels, *spatial)."""
     return zs.flatten(1).square().mean(1)
 
 
@@ -26,8 +26,8 @@ def edit_friendly_variance(schedule: Schedule) -> Tensor:
 
 
 def neighbour_correlation(zs: Tensor) -> Tensor:
-    """Correlation of each map with the next (steps - 1,); about -0.5 for edit-friendly maps, 0 for
-    white ones.
+    """The correlation of each map with the next (steps - 1,); about -0.5 for edit-friendly maps, 0
+    for white ones.
     """
     flat = zs.flatten(1)
     return (flat[1:] * flat[:-1]).mean(1) / (
@@ -36,7 +36,7 @@ def neighbour_correlation(zs: Tensor) -> Tensor:
 
 
 def neighbour_angles(zs: Tensor) -> Tensor:
-    """Angle in degrees between the channel vectors of each cell in a map and in the next
+    """The angle in degrees between the channel vectors of each cell in a map and in the next
     (steps - 1, batch, *spatial).
     """
     cosine = torch.nn.functional.cosine_similarity(zs[1:], zs[:-1], dim=2)
@@ -44,8 +44,8 @@ def neighbour_angles(zs: Tensor) -> Tensor:
 
 
 def white_angle_density(degrees: Tensor, channels: int) -> Tensor:
-    """Density per degree of the angle between two independent normal vectors; needs two channels
-    or more.
+    """The density per degree of the angle between two independent normal vectors; needs two
+    channels or more.
     """
     power = channels - 2
     total = math.sqrt(math.pi) * math.gamma((power + 1) / 2) / math.gamma(power / 2 + 1)

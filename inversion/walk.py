@@ -21,7 +21,7 @@ def extract_noise_maps(
     batch_timesteps: int = 1,
     on_step: OnStep | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Corrected path and noise maps: replaying the maps under the same `denoise` walks the path.
+    """The corrected path and its noise maps: a replay under the same `denoise` walks that path.
 
     After each map the next latent is replaced by the one that the map reproduces (the paper's
     correction), so one step at a time the replay is exact to the last bit. Where several steps

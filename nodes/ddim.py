@@ -141,8 +141,8 @@ def _outputs() -> list:
         ),
         io.Latent.Output(
             display_name="latent",
-            tooltip="The noisy end, for KSampler (Advanced) with add_noise disabled and the same "
-            "steps and scheduler.",
+            tooltip="The noisy end, for KSampler (Advanced) with add_noise disabled, euler, and "
+            "the same steps and scheduler.",
         ),
         io.Noise.Output(
             display_name="noise",
@@ -160,8 +160,8 @@ def _advanced_inputs() -> list:
             optional=True,
             advanced=True,
             tooltip="Where a step upwards asks the model for its direction: at the noise level it "
-            "goes to (the papers' code) or at the one it comes from (Unsampler nodes). Neither is "
-            "more exact; edits differ a little.",
+            "goes to (target, the papers' code) or at the one it comes from (current, Unsampler "
+            "nodes). Both are about equally exact; edits differ a little.",
         ),
         io.Int.Input(
             "fixed_point_steps",
@@ -170,8 +170,8 @@ def _advanced_inputs() -> list:
             max=100,
             optional=True,
             advanced=True,
-            tooltip="Repetitions of each step with the direction at its own result (AIDI, "
-            "ReNoise), one model call each. 5 cut the error of a replay without residuals more "
-            "than tenfold.",
+            tooltip="How often each step is repeated with the direction at its own result (AIDI, "
+            "ReNoise). Each costs one model call; 5 make the error of plain DDIM more than ten "
+            "times smaller.",
         ),
     ]

@@ -23,8 +23,8 @@ class LoadDemoModel(io.ComfyNode):
                     "prediction",
                     options=["v", "eps", "flow"],
                     default="v",
-                    tooltip="What the network predicts. v draws best; eps and flow are smaller "
-                    "models of the other two families.",
+                    tooltip="What the network predicts. v makes the best pictures; eps and flow "
+                    "are smaller models of the other two families.",
                 ),
             ],
             outputs=[
@@ -37,7 +37,7 @@ class LoadDemoModel(io.ComfyNode):
                     f"{', '.join(SHAPES)}; {', '.join(GROUNDS)}.",
                 ),
                 io.Vae.Output(
-                    display_name="vae", tooltip="The identity: the latent is the picture."
+                    display_name="vae", tooltip="Changes nothing: the latent is the picture."
                 ),
             ],
         )
@@ -84,7 +84,9 @@ class DemoImage(io.ComfyNode):
             ],
             outputs=[
                 io.Image.Output(display_name="image", tooltip="The picture, 32 x 32 pixels."),
-                io.String.Output(display_name="caption", tooltip="Its source prompt."),
+                io.String.Output(
+                    display_name="caption", tooltip="What it shows, to use as source prompt."
+                ),
                 io.Mask.Output(display_name="mask", tooltip="White on the object and its outline."),
             ],
         )

@@ -110,8 +110,8 @@ def invert(
     samples = latents.image_latent(guider.model_patcher, latent_image)
     if skip_steps > 0.6 * steps:
         warn(
-            f"{skip_steps} of {steps} steps are skipped: the edit can hardly change the image. "
-            "36 % is usual."
+            f"{skip_steps} of {steps} steps are skipped, so the edit can hardly change the image: "
+            "lower skip_steps, usually to 36 % of the steps."
         )
     noise = seeded_noise(latent_image, samples, steps, seed)
 
@@ -141,7 +141,7 @@ def _skip_input(default: int) -> io.Int.Input:
         max=MAX_STEPS,
         tooltip="First, noisiest steps to leave out (the paper's T_skip). More keeps the edit "
         "closer to the image, fewer lets it change more; 20 to 40 % of the steps is useful. "
-        "They cost nothing.",
+        "Skipped steps cost nothing.",
     )
 
 
@@ -165,9 +165,9 @@ def _advanced_inputs() -> list:
             max=MAX_STEPS,
             optional=True,
             advanced=True,
-            tooltip="Timesteps evaluated in one model call. 1 reconstructs exactly. More is "
-            "faster, 0 fills the free memory; the rounding then differs, which high cfg and "
-            "half precision amplify. Prompts with time ranges and patched models always run one "
-            "at a time.",
+            tooltip="How many steps share one model call. 1 reconstructs exactly. More is faster, "
+            "0 fills the free memory; but the image comes back less exactly, above all at high cfg "
+            "or in half precision. Prompts with time ranges and patched models always run one "
+            "step at a time.",
         ),
     ]

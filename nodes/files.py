@@ -126,7 +126,7 @@ def _names(folder: str) -> list[str]:
 
 
 def _path_of(name: str) -> Path:
-    """The file behind a name of the list; ValueError where it is none inside the host's folders."""
+    """The file behind a name of the list; ValueError if there is none inside the host's folders."""
     plain, folder = folder_paths.annotated_filepath(name)
     base = Path(folder or folder_paths.get_input_directory()).resolve()
     try:

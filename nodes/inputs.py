@@ -30,7 +30,7 @@ def guider_inputs() -> list:
     """GUIDER and SIGMAS in place of a model with prompts, cfg and schedule."""
     return [
         io.Guider.Input("guider", tooltip="Model, source prompt and cfg to invert with."),
-        io.Sigmas.Input("sigmas", tooltip="Falling sigmas of the whole schedule; not flipped."),
+        io.Sigmas.Input("sigmas", tooltip="Falling sigmas of the whole schedule, not flipped."),
     ]
 
 
@@ -84,8 +84,8 @@ def scheduler_input() -> io.Combo.Input:
         "scheduler",
         options=SCHEDULERS,
         default="ddim_uniform",
-        tooltip="Spaces the noise levels. ddim_uniform is the paper's; for flow models simple "
-        "or normal works better.",
+        tooltip="How the noise levels are spaced. ddim_uniform is the paper's; for flow models "
+        "simple or normal works better.",
     )
 
 
@@ -98,8 +98,8 @@ def eta_input() -> io.Float.Input:
         step=0.01,
         optional=True,
         advanced=True,
-        tooltip="Share of DDPM noise in each step. 1 is the paper's; lower puts less of the "
-        "image into the maps.",
+        tooltip="How much of DDPM's noise each step adds. 1 is the paper's; lower puts less of "
+        "the image into the maps.",
     )
 
 
@@ -136,8 +136,8 @@ def chosen(node: str, menu: io.DynamicCombo.Input, value) -> tuple[str, dict]:
 
 
 def seeded_noise(latent: dict, samples: Tensor, steps: int, seed: int) -> Tensor:
-    """Unit normal noise (steps + 1, *samples.shape), each item's drawn from the seed and its number
-    in the LATENT's batch_index: alone and in a batch it gets the same.
+    """Unit normal noise (steps + 1, *samples.shape). Each item's follows from the seed and its
+    number in the LATENT's batch_index: alone and in a batch it gets the same.
     """
     noise = torch.empty(steps + 1, *samples.shape)
     for row, index in enumerate(latent.get("batch_index", range(len(samples)))):

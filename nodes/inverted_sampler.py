@@ -39,8 +39,8 @@ class InvertedSampler(io.ComfyNode):
                 noise_maps_input(_MAPS),
                 cfg_input(
                     7.5,
-                    "Guidance of the edit (the paper's target strength, 7 to 18; 1 to 3 for the "
-                    "demo model). Higher follows the prompt more and keeps less.",
+                    "Guidance of the edit (the paper's target strength, 7 to 18; 1.5 for the demo "
+                    "model). Higher follows the prompt more and keeps less of the image.",
                 ),
                 *_replay_settings(),
             ],
@@ -148,8 +148,8 @@ def _replay_settings() -> list:
             step=0.05,
             optional=True,
             advanced=True,
-            tooltip="How much to use of what the inversion stored for steps that add no noise. 1 "
-            "reconstructs exactly. 0 leaves out the last map of an EF-DDPM inversion, or all maps "
-            "of a DDIM inversion (plain DDIM).",
+            tooltip="How much to use of the maps of steps that add no noise: the last map of an "
+            "EF-DDPM inversion, all maps of a DDIM inversion. 1 reconstructs exactly; 0 leaves "
+            "them out (plain DDIM, or the null-text paper's result).",
         ),
     ]

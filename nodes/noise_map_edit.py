@@ -79,7 +79,7 @@ def _span(first: int, last: int, steps: int) -> range:
 
 
 def _words(name: str, settings: dict, mask, span: range) -> str:
-    """One edit as a line of the bundle's info."""
+    """One edit in words, for the bundle's info."""
     values = [
         f"{key} {value}" for key, value in settings.items() if isinstance(value, (str, int, float))
     ]

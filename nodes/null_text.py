@@ -32,8 +32,8 @@ def _learning_rate(default: float) -> io.Float.Input:
         max=1.0,
         step=0.001,
         round=0.0001,
-        tooltip="Size of each update of the embedding. Higher follows the image faster and may "
-        "overshoot; it falls by half over the schedule.",
+        tooltip="Size of each update of the embedding. Higher follows the image faster, but may "
+        "overshoot. It falls by half from the first step to the last.",
     )
 
 
@@ -44,8 +44,8 @@ def _inner_steps(default: int) -> io.Int.Input:
         min=1,
         max=1000,
         tooltip="Updates per step at most, each a forward and a backward pass of the network; "
-        "fast makes twice as many in the last steps. More reconstructs better, but edits "
-        "stray further.",
+        "fast makes twice as many in the last steps. More reconstructs better, but takes longer, "
+        "and edits change less freely.",
     )
 
 
@@ -80,7 +80,7 @@ _METHOD = io.DynamicCombo.Input(
     ],
     tooltip="fast: one or two updates per step, the paper's quality for a fifth of its cost. "
     "null_text: the paper's own loop. negative_prompt: nothing is optimised, the source prompt "
-    "becomes the negative one (NPI): reconstructs best, edits strongest.",
+    "becomes the negative one (NPI); it reconstructs best, but its edits drift furthest.",
 )
 
 
@@ -91,8 +91,8 @@ class NullTextOptimize(io.ComfyNode):
             node_id="ImprintNullTextOptimize",
             display_name="Null-Text Optimize",
             category=CATEGORY,
-            description="Fits the negative prompt, step by step, so that guided sampling returns "
-            "to the image of a DDIM inversion.",
+            description="Fits the negative prompt of each step, so that sampling at a high cfg "
+            "returns to the image of a DDIM inversion.",
             search_aliases=["null text inversion", "npi", "negative prompt inversion", "pivotal"],
             inputs=[
                 *model_inputs(
@@ -102,8 +102,8 @@ class NullTextOptimize(io.ComfyNode):
                 noise_maps_input("The image from DDIM Invert at cfg 1, the pivot."),
                 cfg_input(
                     7.5,
-                    "Guidance of the edit (the paper's 7.5; 2 to 3 for the demo model). Sample "
-                    "with the same: each cfg has its own null text.",
+                    "Guidance of the edit (the paper's 7.5; 3 for the demo model). Sample with the "
+                    "same: each cfg has its own null text.",
                 ),
                 _METHOD,
             ],
@@ -209,7 +209,7 @@ def _outputs() -> list:
         io.Conditioning.Output(display_name="positive", tooltip="The positive prompt, unchanged."),
         io.Conditioning.Output(
             display_name="negative",
-            tooltip="The null text as negative prompt for stock samplers: one entry per step. "
-            "Conditioning Set Timestep Range after it destroys it.",
+            tooltip="The null text as negative prompt for stock samplers, one entry per step. Put "
+            "no Conditioning Set Timestep Range after it: that would overwrite the entries.",
         ),
     ]

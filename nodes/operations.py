@@ -98,8 +98,8 @@ OPERATIONS = {
                 "fill",
                 options=["reflect", "wrap", "resample"],
                 default="reflect",
-                tooltip="What comes in from outside: the mirrored image, its other side, or one "
-                "random piece of the same maps (the paper's).",
+                tooltip="What comes in from outside: the mirrored image (reflect), its other side "
+                "(wrap), or one random piece of the same maps (resample, the paper's).",
             ),
             _variation("Chooses the piece that resample takes."),
         ],
@@ -172,9 +172,9 @@ OPERATIONS = {
                 options=["variation", "free"],
                 default="variation",
                 tooltip="variation gives the same image other random maps, for another edit of it. "
-                "free replaces them by plain noise, so that the prompt decides.",
+                "free replaces them by plain noise, so that the prompt decides what to see.",
             ),
-            _amount(1.0, "How much of the noise is new: 0 changes nothing, 1 all."),
+            _amount(1.0, "How much of the noise is new: 0 changes nothing, 1 replaces all of it."),
             _variation("Chooses the new noise."),
         ],
         by_steps=True,

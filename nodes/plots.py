@@ -88,8 +88,8 @@ def _draw_statistics(maps: NoiseMaps, axes) -> None:
 
 
 def draw_angles(axis, maps_by_name: dict[str, tuple[Tensor, str]]) -> None:
-    """Histograms of the angle between neighbouring maps, by name with their colours, and the white
-    one.
+    """Draws histograms of the angle between neighbouring maps, given by name with their colours,
+    and the curve of white noise.
     """
     axis.set(title="Angle of neighbours", xlabel="degrees", xlim=(0, 180), xticks=range(0, 181, 45))
     for name, (zs, colour) in maps_by_name.items():

@@ -27,9 +27,8 @@ class ReconstructionCheck(io.ComfyNode):
             inputs=[
                 io.Image.Input(
                     "reference",
-                    tooltip="The image encoded and decoded by the VAE (VAE Encode, VAE Decode), "
-                    "not the file itself: inversion works on the latent, and the VAE's own loss "
-                    "is not part of it.",
+                    tooltip="The image after VAE Encode and VAE Decode, not the file itself: "
+                    "inversion works on the latent, and the VAE's own loss is not part of it.",
                 ),
                 io.Image.Input(
                     "image", tooltip="The decoded reconstruction, of the same size and batch."

@@ -111,8 +111,8 @@ def _training() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _recordable(network: nn.Module, recompute: bool) -> Iterator[None]:
-    """Within it autograd may save the network's own parameters, and each block's activations are
-    recomputed in the backward pass if so asked.
+    """Lets autograd save the network's own parameters, and recomputes each block's activations in
+    the backward pass if so asked.
     """
     with contextlib.ExitStack() as undo:
         for module in network.modules():

@@ -50,12 +50,12 @@ def fitting_latent(patcher, latent: dict) -> Tensor:
 
 
 def single_tensor(latent: dict) -> Tensor:
-    """The samples of a LATENT; ValueError where they are several tensors, or nothing."""
+    """The samples of a LATENT; ValueError where they are several tensors or empty."""
     samples = latent["samples"]
     if samples.is_nested:
         raise ValueError(
             "This latent holds several tensors (video with sound), which inversion does not "
-            "support: connect a latent with one."
+            "support: connect a latent without sound."
         )
     if samples.numel() == 0:
         raise ValueError(
@@ -111,9 +111,9 @@ def fit_mask(mask: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 
 def preview(maps: NoiseMaps, x: Tensor) -> Tensor:
-    """Preview colours (count, height, width, 3) of latents (count, channels, *spatial) in model
-    space, the host's own; without its table, of the first three channels. Of a video, the first
-    frame.
+    """The host's preview colours (count, height, width, 3) of latents (count, channels, *spatial)
+    in model space, or the first three channels where it has no table for them; a video shows its
+    first frame.
     """
     kind = latent_format(maps)
     factors = kind.latent_rgb_factors or torch.eye(x.shape[1], 3).tolist()

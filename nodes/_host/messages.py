@@ -1,4 +1,4 @@
-"""One line under the node that runs, and in the log."""
+"""What is said in one line under the node that runs, and in the log."""
 
 import logging
 

@@ -53,8 +53,8 @@ def schedule_of(patcher, sigmas: Tensor, eta: float) -> Schedule:
     schedule = Schedule(tuple(sigmas.tolist()), is_flow(patcher), eta)
     if schedule.sigmas[-1] > 0:
         warn(
-            f"The schedule ends at sigma {schedule.sigmas[-1]:.3g}, not at 0: the sampler will "
-            "return a noisy latent."
+            f"The schedule ends at sigma {schedule.sigmas[-1]:.3g}, not at 0, so the sampler will "
+            "return a noisy latent: connect sigmas that end at 0 for a clean one."
         )
     return schedule
 

@@ -50,8 +50,8 @@ def only_prompt(conditioning: list, name: str, images: int) -> tuple[Tensor, dic
     ((embedding, options),) = conditioning
     if not isinstance(embedding, Tensor) or embedding.ndim != 3:
         raise ValueError(
-            f"{name} is not an embedding of tokens, which null text could replace: connect a "
-            "model and prompt whose context is one tensor."
+            f"{name} holds no text embedding that null text could replace: connect CLIP Text "
+            "Encode, with the CLIP of a model such as SD 1.5 or SDXL."
         )
     limits = [key for key in _LIMITS if options.get(key) is not None]
     if limits or options.get("strength", 1.0) != 1.0:
@@ -118,8 +118,8 @@ class UncondGuide:
         self.options, self.seed = extra_args["model_options"], extra_args["seed"]
         if _EVALUATION in self.options:
             raise ValueError(
-                "The connected model evaluates its prompts in a way of its own (as skip layer "
-                "guidance does), for which null text cannot be found: connect the model without it."
+                "A patch of the connected model (such as skip layer guidance) changes how prompts "
+                "are evaluated, so null text cannot be fitted: connect the model without the patch."
             )
 
     def __call__(self, x: Tensor, sigma: Tensor) -> Callable[[Tensor], Tensor]:
@@ -169,13 +169,13 @@ def _only_context(conds: list[dict]) -> tuple[dict, comfy.conds.CONDRegular]:
         raise ValueError(
             "Null text replaces the one embedding that the network gets as negative prompt, but "
             "this model or these prompts give it something else: connect prompts without areas, "
-            "and a model whose context is one tensor."
+            "and a model that reads the text embedding as it is, such as SD 1.5 or SDXL."
         )
     return conds[0], context
 
 
 def _control(positive: list[dict]) -> dict:
-    """A ControlNet that is to steer both prompts: the host would give it to one entry only."""
+    """The ControlNet that steers both prompts, if any: the host would give it to one entry only."""
     for options in positive:
         if options.get("control_apply_to_uncond"):
             return {"control": options["control"], "control_apply_to_uncond": False}

@@ -134,7 +134,7 @@ def test_rotate_turns_clockwise():
         ),
         (
             lambda maps: renoise_path(maps, 0.5, maps.xs, range(7, 8)),
-            "step 7 alone changes nothing: set last_step above it",
+            "step 7 alone changes nothing: set first_step lower or last_step higher",
         ),
     ],
 )
@@ -201,7 +201,9 @@ def test_colour_on_a_bundle_without_noise_is_refused():
 def test_variation_of_a_bundle_without_noise_redraws_all_of_it():
     maps, denoised = made(SQUARE, eta=0.0)
     assert departure(renoise_path(maps, 0.5, fresh(maps), ALL), denoised) <= 1e-5
-    with pytest.raises(ValueError, match="set first_step to 0 and last_step to -1"):
+    with pytest.raises(
+        ValueError, match=r"are steps 20 to 60, but .*: set first_step to 0 and las"
+    ):
         renoise_path(maps, 0.5, fresh(maps), SOME)
 
 

@@ -37,9 +37,7 @@ def test_for_a_loop_both_parts_take_the_precision_of_a_tensor(maps):
 
 @pytest.mark.parametrize("field", ["xs", "zs"])
 def test_values_that_are_no_latents_are_named(maps, field):
-    with pytest.raises(
-        ValueError, match=r"no decimal numbers \(.* values of torch.int64\): invert"
-    ):
+    with pytest.raises(ValueError, match=r"no decimal numbers \(.* values of torch.int64\): inv"):
         maps.replace(**{field: getattr(maps, field).long()})
 
 

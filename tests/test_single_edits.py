@@ -201,9 +201,7 @@ def test_colour_on_a_bundle_without_noise_is_refused():
 def test_variation_of_a_bundle_without_noise_redraws_all_of_it():
     maps, denoised = made(SQUARE, eta=0.0)
     assert departure(renoise_path(maps, 0.5, fresh(maps), ALL), denoised) <= 1e-5
-    with pytest.raises(
-        ValueError, match=r"are steps 20 to 60, but .*: set first_step to 0 and las"
-    ):
+    with pytest.raises(ValueError, match=r"are steps 20 to 60, but .*: set first_step to 0 and"):
         renoise_path(maps, 0.5, fresh(maps), SOME)
 
 

@@ -28,8 +28,8 @@ Invert = Callable[[PromptedNetwork, Tensor, Schedule, int], NoiseMaps]
 class Method(NamedTuple):
     """`invert` takes a problem, x_0, a schedule (whose eta the method may replace) and a seed.
 
-    `nodes` are its nodes in the order of a graph, by id and by those settings that are not
-    defaults; the last one's cfg is sampled with. `draws` says that the method makes its picture
+    `nodes` are its nodes in the order of a graph, by id and with the settings that are not
+    defaults; a setting in a menu is `menu.setting`. `draws` says that the method makes its picture
     itself, in the shape of x_0.
     """
 
@@ -108,11 +108,9 @@ def negative_prompt(
 
 
 def _optimized(method: str, **settings: Any) -> list[tuple[str, dict[str, Any]]]:
-    chosen = {"method": method, **settings}
-    return [("DDIMInvert", {}), ("NullTextOptimize", {"cfg": 3.0, "method": chosen})]
+    menu = {"method": method, **{f"method.{key}": value for key, value in settings.items()}}
+    return [("DDIMInvert", {}), ("NullTextOptimize", {"cfg": 3.0, **menu})]
 
-
-_PAPERS = {"inner_steps": 5, "learning_rate": 0.01, "tolerance": 1e-5, "start_from": "negative"}
 
 METHODS = [
     Method("EF-DDPM", ddpm, [("EFDDPMInvert", {"cfg": 3.5})]),
@@ -130,7 +128,7 @@ METHODS = [
         partial(ddim, fixed_point_steps=2),
         [("DDIMInvert", {"fixed_point_steps": 2})],
     ),
-    Method("null text", null_text, _optimized("null_text", **_PAPERS)),
+    Method("null text", null_text, _optimized("null_text", inner_steps=2)),
     Method(
         "fast null text",
         partial(null_text, find=fast_null_text_inversion),

@@ -44,6 +44,7 @@ def test_a_schedule_plans_a_step_between_each_two_levels():
     levels = [(step.sigma, step.sigma_next) for step in schedule.steps]
     assert levels == [(3, 2), (2, 0.5), (0.5, 0)]
     assert schedule.steps[1] == plan_step(2.0, 0.5, 0.7, False)
+    assert schedule.steps is schedule.steps  # once, however often they are asked for
     assert schedule.alphas == (1, 1, 1, 1)
     assert schedule.noisy_steps == [0, 1]
 

@@ -104,6 +104,15 @@ def trained(node) -> dict:
 
 
 @pytest.fixture(scope="session")
+def null_text(node, demo):
+    """Null text of the demo image, in 8 steps at cfg 3; everything else by name."""
+    from null_text_world import NullTextWorld
+
+    with torch.inference_mode():
+        return NullTextWorld(node, demo)
+
+
+@pytest.fixture(scope="session")
 def tools_server():
     """tools/server.py, under a name that does not hide the host's own `server`."""
     return importlib.import_module("imprint_pack.tools.server")

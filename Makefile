@@ -7,30 +7,35 @@ PREDICTION ?= v
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/imprint
 
 # Exports COMFYUI_PATH and COMFYUI_PYTHON to the rest of a recipe's line.
-HOST = host="$$($(PYTHON) tools/host.py)" && set -a && eval "$$host" && set +a
-HOST_DEV = $(subst host.py,host.py --dev,$(HOST))
+HOST = host="$$($(PYTHON) -m tools.host)" && set -a && eval "$$host" && set +a
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint serve train bench
+.PHONY: help demo test snapshot lint serve thumbnails train bench
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1 - /p' Makefile
 
 demo: ## edits a picture on a real ComfyUI server, writes out/demo.png
-	@$(PYTHON) tools/demo.py
+	@$(PYTHON) -m tools.demo
 
 test: lint ## everything that CI runs
-	@$(HOST_DEV) && cd tests && OMP_NUM_THREADS=1 "$$COMFYUI_PYTHON" -m pytest
+	@$(HOST) && cd tests && OMP_NUM_THREADS=1 "$$COMFYUI_PYTHON" -m pytest
+
+snapshot: ## writes the ids that workflow files depend on, after a change that is meant
+	@$(HOST) && cd tests && IMPRINT_WRITE_SNAPSHOT=1 "$$COMFYUI_PYTHON" -m pytest host/test_schema.py
 
 lint: ## ruff and pyright
-	@$(HOST_DEV) && "$$COMFYUI_PYTHON" -m ruff check && "$$COMFYUI_PYTHON" -m ruff format --check \
+	@$(HOST) && "$$COMFYUI_PYTHON" -m ruff check && "$$COMFYUI_PYTHON" -m ruff format --check \
 		&& PYTHONPATH="$$COMFYUI_PATH" "$$COMFYUI_PYTHON" -m pyright --pythonpath "$$COMFYUI_PYTHON"
 
 serve: ## ComfyUI with this checkout, until Ctrl-C
-	@$(PYTHON) tools/server.py
+	@$(PYTHON) -m tools.server
+
+thumbnails: ## runs the templates, writes example_workflows/*.jpg
+	@$(HOST) && "$$COMFYUI_PYTHON" -m tools.thumbnails
 
 train: ## trains demo/weights anew; PREDICTION=v, eps or flow; stops and resumes at any time
-	@$(HOST) && mkdir -p "$(CACHE)" && "$$COMFYUI_PYTHON" tools/in_host.py demo.train \
+	@$(HOST) && mkdir -p "$(CACHE)" && "$$COMFYUI_PYTHON" tools/in_host.py demo.training.train \
 		--prediction $(PREDICTION) --checkpoint "$(CACHE)/demo_$(PREDICTION).pt"
 
 bench: ## one of benchmarks/, by NAME=; ARGS= are its options

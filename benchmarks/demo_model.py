@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from ..demo.model import PREDICTIONS, encode_captions, load_demo
-from ..demo.reader import Attributes, read
+from ..demo.training.reader import Attributes, read
 from ..demo.world import COLOURS, GROUNDS, SHAPES, SIZE, Worlds, captions, draw_worlds, render
 from .report import ROOT, write_results
 

@@ -17,7 +17,7 @@ from comfy import sample
 from torch import Tensor
 
 from ..demo.model import encode_captions, load_demo
-from ..demo.reader import read
+from ..demo.training.reader import read
 from ..demo.world import COLOURS, SHAPES, captions, draw_worlds, render
 from ..nodes.invert import EFDDPMInvert
 from ..nodes.sample import InvertedSampler

@@ -17,7 +17,7 @@ from comfy import sample
 from torch import Tensor
 
 from ..demo.model import load_demo
-from ..demo.reader import read
+from ..demo.training.reader import read
 from ..inversion import (
     NoiseMaps,
     flip,

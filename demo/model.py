@@ -20,9 +20,9 @@ from comfy import (
     sd,
     sd1_clip,
     supported_models_base,
-    utils,
 )
 from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from .world import COLOURS, GROUNDS, SHAPES
@@ -160,7 +160,7 @@ class WordEncoder(nn.Module, sd1_clip.ClipTokenWeightEncoder):
 
 def load_demo(prediction: str) -> tuple[model_patcher.ModelPatcher, sd.CLIP, sd.VAE]:
     """MODEL, CLIP and VAE with the trained weights of "v", "eps" or "flow"."""
-    weights = utils.load_torch_file(str(WEIGHTS / f"demo_{prediction}.safetensors"), safe_load=True)
+    weights = load_file(WEIGHTS / f"demo_{prediction}.safetensors")
     text = {key: weights.pop(key) for key in list(weights) if key.startswith("words.")}
     model = build_model(prediction)
     model.load_model_weights(weights, "")

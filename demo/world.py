@@ -49,13 +49,9 @@ class Worlds(NamedTuple):
 
 def draw_worlds(count: int, generator: torch.Generator) -> Worlds:
     """`count` random worlds."""
-    return Worlds(
-        *(
-            torch.randint(len(names), (count,), generator=generator)
-            for names in (SHAPES, COLOURS, GROUNDS)
-        ),
-        torch.rand(count, _UNNAMED, generator=generator),
-    )
+    words = (SHAPES, COLOURS, GROUNDS)
+    named = [torch.randint(len(names), (count,), generator=generator) for names in words]
+    return Worlds(*named, unnamed=torch.rand(count, _UNNAMED, generator=generator))
 
 
 def captions(worlds: Worlds) -> list[str]:
@@ -140,10 +136,11 @@ def _ground(ground: Tensor, x: Tensor, y: Tensor, u: tuple[Tensor, ...]) -> Tens
     sand = torch.tensor([0.87, 0.75, 0.50]) + 0.05 * ripples[..., None]
 
     night = torch.tensor([0.06, 0.07, 0.20]) + height * torch.tensor([0.04, 0.03, 0.10])
-    stars = sum(
+    discs = (
         _cover(torch.hypot(x - 1.8 * (u[i] - 0.5), y - 1.8 * (u[j] - 0.5)) - 0.6 * _PIXEL)
         for i, j in ((0, 1), (2, 3), (4, 5), (6, 0), (1, 6))
     )
+    stars = sum(discs, start=torch.zeros(()))
     night = night + 0.75 * stars.clamp(0, 1)[..., None]
 
     grounds = torch.stack(torch.broadcast_tensors(grass, sky, sand, night), 0)

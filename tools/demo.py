@@ -8,8 +8,9 @@ import shutil
 import sys
 import time
 
-from host import ROOT, set_up
-from server import run_workflow, serve
+from .environment import ROOT
+from .host import set_up
+from .server import run_workflow, serve
 
 WORKFLOW = ROOT / "example_workflows" / "demo_edit_friendly_edit_file.json"
 PICTURE = ROOT / "demo" / "imprint_demo.png"

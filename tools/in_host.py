@@ -1,4 +1,4 @@
-"""Runs a module of the pack inside a ComfyUI: `python tools/in_host.py demo.train --prediction v`.
+"""Runs a module of the pack inside a ComfyUI: `python tools/in_host.py benchmarks.cost`.
 
 The pack is imported under a fixed name from wherever it is checked out, and its root is never on
 `sys.path`: there its `nodes/` would hide the host's `nodes.py`.
@@ -21,6 +21,8 @@ def load_pack() -> ModuleType:
         spec = spec_from_file_location(
             PACK, ROOT / "__init__.py", submodule_search_locations=[str(ROOT)]
         )
+        assert spec
+        assert spec.loader
         sys.modules[PACK] = module_from_spec(spec)
         spec.loader.exec_module(sys.modules[PACK])
     return sys.modules[PACK]

@@ -1,7 +1,7 @@
 """Runs workflows on a real ComfyUI server with this checkout linked in.
 
-    python3 tools/server.py example_workflows/a.json   runs files, prints what they saved
-    python3 tools/server.py                            starts a server and waits for Ctrl-C
+    python3 -m tools.server example_workflows/a.json   runs files, prints what they saved
+    python3 -m tools.server                            starts a server and waits for Ctrl-C
 
 Both keep input, output and log in out/server.
 """
@@ -20,12 +20,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-if __package__:
-    from .client import Server
-    from .host import ROOT, Host, comfy_cli, has_gpu, set_up
-else:  # run as a script
-    from client import Server
-    from host import ROOT, Host, comfy_cli, has_gpu, set_up
+from .client import Server
+from .environment import ROOT, comfy_cli
+from .host import Host, has_gpu, set_up
 
 START_LIMIT, STOP_LIMIT = 180, 10  # seconds
 TO_PROMPT = """

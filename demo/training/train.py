@@ -17,8 +17,8 @@ from comfy.ldm.modules.attention import attention_pytorch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from .model import PREDICTIONS, TOKENS, WEIGHTS, WordEncoder, build_model, word_tokens
-from .world import captions, draw_worlds, render
+from ..model import PREDICTIONS, TOKENS, WEIGHTS, WordEncoder, build_model, word_tokens
+from ..world import captions, draw_worlds, render
 
 BATCH = 64
 EMPTY_CAPTIONS = 0.1
@@ -143,7 +143,7 @@ def train(trained: Trained, images: int, seed: int, checkpoint: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Trains the demo model.")
     parser.add_argument("--prediction", choices=PREDICTIONS, default="v")
     parser.add_argument("--images", type=int, default=610_000)
     parser.add_argument("--seed", type=int, default=0)

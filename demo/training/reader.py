@@ -15,9 +15,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .world import COLOURS, GROUNDS, SHAPES, draw_worlds, render
+from ..world import COLOURS, GROUNDS, SHAPES, draw_worlds, render
 
-WEIGHTS = Path(__file__).parent / "weights" / "reader.safetensors"
+WEIGHTS = Path(__file__).with_name("reader.safetensors")
 SEED, STEPS, BATCH, LEARNING_RATE = 0, 2500, 128, 3e-3
 TEST_SEED, TEST_IMAGES = 1_000_000, 10_000
 
@@ -117,7 +117,8 @@ def main() -> None:
         generator = torch.Generator().manual_seed((SEED << 32) + step)
         worlds = draw_worlds(BATCH, generator)
         scores = network(_flaw(render(worlds)[0], generator))
-        loss = sum(map(functional.cross_entropy, scores, worlds[:3]))
+        losses = map(functional.cross_entropy, scores, worlds[:3])
+        loss = sum(losses, start=torch.zeros(()))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

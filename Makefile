@@ -10,7 +10,7 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/imprint
 HOST = host="$$($(PYTHON) -m tools.host)" && set -a && eval "$$host" && set +a
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test snapshot lint serve thumbnails train bench
+.PHONY: help demo test snapshot lint serve thumbnails train bench readme
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1 - /p' Makefile
@@ -41,3 +41,6 @@ train: ## trains demo/weights anew; PREDICTION=v, eps or flow; stops and resumes
 bench: ## one of benchmarks/, by NAME=; ARGS= are its options
 	@test -n "$(NAME)" || { echo "make bench NAME=..., one of: $(basename $(notdir $(wildcard benchmarks/[a-z]*.py)))"; exit 1; }
 	@$(HOST) && "$$COMFYUI_PYTHON" tools/in_host.py benchmarks.$(NAME) $(ARGS)
+
+readme: ## writes the numbers of benchmarks/results/ into README.md and benchmarks/README.md
+	@$(PYTHON) benchmarks/readme.py

@@ -1,83 +1,70 @@
-"""How far does DDIM inversion miss the image, and when does its noise stop being Gaussian?
+"""How far does DDIM inversion miss the picture, and how much does the noise it ends at weigh?
 
-    python tools/in_host.py benchmarks.ddim --worlds 4
+    make bench NAME=ddim
 
 Round-trip error without residuals, over the number of steps, for both places of evaluation and for
 fixed-point steps; and over the cfg of the inversion, with the standard deviation of x_T in units of
-the noise it should be. Writes `benchmarks/results/ddim.json` and `out/ddim.png`.
+the noise that a sampler would start from.
 """
-
-import argparse
 
 import torch
 from matplotlib.figure import Figure
 
-from ..demo.model import encode_captions, load_demo
-from ..demo.world import captions, draw_worlds, render
-from ..nodes.invert_ddim import DDIMInvert
-from ..nodes.sample import InvertedSampler
-from .report import ROOT, print_table, write_results
+from .measure import options, picture_path, print_table, write_results
+from .task import Task, word_task
 
 STEPS = (10, 20, 50, 100, 250, 999)
+MOST_ELSEWHERE = 250  # steps of all variants but the first
 CFGS = (1.0, 1.5, 2.0, 3.0, 5.0, 7.5)
+AT_STEPS = 50  # the steps of the cfgs
 VARIANTS = {
-    "target": ("target", 0),
-    "current": ("current", 0),
-    "target, 3 fixed-point steps": ("target", 3),
+    "target": {},
+    "current": {"evaluate_at": "current"},
+    "target, 3 fixed-point steps": {"fixed_point_steps": 3},
 }
 
 
-def round_trip(model, prompts, latent: dict, steps: int, cfg: float, variant: str) -> dict:
+def round_trip(task: Task, steps: int, cfg: float = 1.0, **variant) -> dict[str, float]:
     """Root mean square error of the latent, and the spread of x_T."""
-    maps = DDIMInvert.execute(
-        model, *prompts, latent, steps, cfg, "simple", *VARIANTS[variant]
-    ).result[0]
-    (out,) = InvertedSampler.execute(model, *prompts, maps, cfg, 0, residual=0.0).result
-    error = (out["samples"] - latent["samples"]).square().mean().sqrt()
-    spread = maps.xs[0].std() / (1 + maps.sigmas[0] ** 2) ** 0.5
-    row = {"variant": variant, "steps": steps, "cfg": cfg}
-    return row | {"error": error.item(), "std of x_T": spread.item()}
+    maps = task.invert_ddim(steps, cfg, "simple", **variant)
+    error = task.replay(maps, task.source_prompt, cfg, residual=0.0) - task.x_0
+    spread = maps.xs[0].std() / (1 + maps.schedule.sigmas[0] ** 2) ** 0.5
+    return {"error": error.square().mean().sqrt().item(), "std of x_T": spread.item()}
 
 
-def plot(by_steps: list[dict], by_cfg: list[dict]) -> None:
+def draw(by_steps: dict[str, dict], by_cfg: dict[str, dict]) -> Figure:
     figure = Figure((11, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
-    for variant in VARIANTS:
-        rows = [row for row in by_steps if row["variant"] == variant]
-        left.loglog([r["steps"] for r in rows], [r["error"] for r in rows], "o-", label=variant)
+    for variant, rows in by_steps.items():
+        errors = [row["error"] for row in rows.values()]
+        left.loglog(STEPS[: len(errors)], errors, "o-", label=variant)
     left.set(xlabel="steps", ylabel="error of the round trip (rms)", title="inversion cfg 1")
-    left.legend(frameon=False)
-    cfgs = [row["cfg"] for row in by_cfg]
-    right.plot(cfgs, [row["error"] for row in by_cfg], "o-", label="error of the round trip (rms)")
-    right.plot(cfgs, [row["std of x_T"] for row in by_cfg], "s-", label="standard deviation of x_T")
+    for key, style in (("error", "o-"), ("std of x_T", "s-")):
+        right.plot(CFGS, [row[key] for row in by_cfg.values()], style, label=key)
     right.axhline(1, color="grey", linewidth=1)
-    right.set(xlabel="inversion cfg", title="50 steps, target", ylim=(0, None))
-    right.legend(frameon=False)
+    right.set(xlabel="inversion cfg", title=f"{AT_STEPS} steps, target", ylim=(0, None))
     for axes in (left, right):
+        axes.legend(frameon=False)
         axes.grid(color="#e8e8e8")
         axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(ROOT / "out" / "ddim.png", dpi=100)
+    return figure
 
 
 @torch.inference_mode()
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--worlds", type=int, default=4)
-    parser.add_argument("--seed", type=int, default=1)
-    args = parser.parse_args()
-    model, clip, vae = load_demo("v")
-    worlds = draw_worlds(args.worlds, torch.Generator().manual_seed(args.seed))
-    latent = {"samples": vae.encode(render(worlds)[0])}
-    prompts = encode_captions(clip, captions(worlds)), encode_captions(clip, [""])
-    by_steps = [
-        round_trip(model, prompts, latent, steps, 1.0, variant)
-        for variant in VARIANTS
-        for steps in STEPS
-        if steps <= 250 or variant == "target"
-    ]
-    by_cfg = [round_trip(model, prompts, latent, 50, cfg, "target") for cfg in CFGS]
-    (ROOT / "out").mkdir(exist_ok=True)
-    print_table(by_steps)
-    print_table(by_cfg)
-    plot(by_steps, by_cfg)
-    write_results("ddim", {"worlds": args.worlds, "steps": by_steps, "cfg": by_cfg})
+    args = options(__doc__, worlds=4, seed=1).parse_args()
+    task = word_task(args.worlds, args.seed)
+    by_steps = {
+        name: {
+            f"{steps} steps": round_trip(task, steps, **variant)
+            for steps in STEPS
+            if name == "target" or steps <= MOST_ELSEWHERE
+        }
+        for name, variant in VARIANTS.items()
+    }
+    by_cfg = {f"cfg {cfg:g}": round_trip(task, AT_STEPS, cfg) for cfg in CFGS}
+    for table in (*by_steps.values(), by_cfg):
+        print_table(table)
+    draw(by_steps, by_cfg).savefig(picture_path(args.out, "ddim"), dpi=100)
+    setup = {"worlds": args.worlds, "steps of the cfgs": AT_STEPS}
+    write_results(args.out, "ddim", {**setup, "steps": by_steps, "cfg": by_cfg})

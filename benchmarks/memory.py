@@ -1,28 +1,26 @@
 """How much memory does null text take beside a plain step, on a network of full size?
 
-    python tools/in_host.py benchmarks.memory
+    make bench NAME=memory
 
 The UNet of SD 1.5 with arbitrary float32 weights on the CPU, at 32 x 32 latents: the peak resident
-memory of a process that samples one guided step, and of processes that fit its null text, with and
-without recomputation of activations. Writes `benchmarks/results/memory.json`.
+memory of one guided step, and of fitting its null text, with and without recomputed activations.
 """
 
-import resource
-import subprocess
-import sys
 import time
+from functools import partial
+from unittest.mock import patch
 
 import torch
 from comfy import model_base, model_patcher, supported_models
 
-from ..nodes import _gradients as gradients
-from ..nodes.invert_ddim import DDIMInvert
-from ..nodes.optimize import NullTextOptimize
-from ..nodes.sample import InvertedSampler
-from .report import ROOT, print_table, write_results
+from ..nodes._host import gradients
+from ..nodes.ddim import DDIMInvert
+from ..nodes.inverted_sampler import InvertedSampler
+from ..nodes.null_text import NullTextOptimize
+from .measure import memory, options, print_table, write_results
+from .task import outputs
 
-STEPS, CFG = 1, 7.5
-MODES = ("plain step", "null text", "null text, recomputed")
+CFG, SIDE = 7.5, 32
 SD15 = {
     "image_size": 32,
     "in_channels": 4,
@@ -54,44 +52,39 @@ def build() -> model_patcher.ModelPatcher:
     return model_patcher.ModelPatcher(model, torch.device("cpu"), torch.device("cpu"))
 
 
-@torch.inference_mode()
-def measure(mode: str) -> None:
-    """Prints this process's peak memory in MiB and the seconds of the step."""
+def modes() -> dict:
+    """By name, functions that take one guided step or fit its null text."""
     generator = torch.Generator().manual_seed(0)
     model = build()
     prompts = [[[torch.randn(1, 77, 768, generator=generator), {}]] for _ in range(2)]
-    latent = {"samples": torch.randn(1, 4, 32, 32, generator=generator)}
-    maps = DDIMInvert.execute(model, *prompts, latent, STEPS, 1.0, "simple").result[0]
-    started = time.perf_counter()
-    if mode == "plain step":
-        InvertedSampler.execute(model, *prompts, maps, CFG, 0)
-    else:
-        gradients._memory_is_short = lambda *args: mode.endswith("recomputed")
-        settings = {"method": "online", "inner_steps": 2, "learning_rate": 0.05}
-        NullTextOptimize.execute(model, *prompts, maps, CFG, settings)
-    seconds = time.perf_counter() - started
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, seconds)
+    latent = {"samples": torch.randn(1, 4, SIDE, SIDE, generator=generator)}
+    named = {"model": model, "positive": prompts[0], "negative": prompts[1]}
+    schedule = {"steps": 1, "cfg": 1.0, "scheduler": "simple"}
+    maps, *_ = outputs(DDIMInvert, **named, latent_image=latent, **schedule)
+    named |= {"noise_maps": maps, "cfg": CFG}
+
+    def fit(recomputed: bool) -> None:
+        method = {"method": "fast", "inner_steps": 2, "learning_rate": 0.05}
+        with patch.object(gradients, "_memory_is_short", return_value=recomputed):
+            outputs(NullTextOptimize, **named, method=method)
+
+    return {
+        "plain step": partial(outputs, InvertedSampler, **named, skip_steps=0),
+        "null text": partial(fit, False),
+        "null text, recomputed": partial(fit, True),
+    }
 
 
+@torch.inference_mode()
 def main() -> None:
-    if len(sys.argv) > 1:
-        measure(sys.argv[1])
-        return
-    rows = []
-    for mode in MODES:
-        command = [sys.executable, ROOT / "tools" / "in_host.py", "benchmarks.memory", mode]
-        out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        mebibytes, seconds = map(float, out.splitlines()[-1].split())
-        rows.append({"mode": mode, "peak MiB": mebibytes, "seconds": seconds})
-    plain = rows[0]
-    rows = [
-        {
-            "mode": row["mode"],
-            "peak MiB": row["peak MiB"],
-            "x plain": row["peak MiB"] / plain["peak MiB"],
-            "time x plain": row["seconds"] / plain["seconds"],
-        }
-        for row in rows
-    ]
+    args = options(__doc__, worlds=1).parse_args()
+    rows, plain = {}, None
+    for name, run in modes().items():
+        started = time.perf_counter()
+        _, peak = memory(run)
+        seconds = time.perf_counter() - started
+        plain = plain or (peak, seconds)
+        row = {"MiB": peak / 2**20, "memory": peak / plain[0], "time": seconds / plain[1]}
+        rows[name] = row
     print_table(rows)
-    write_results("memory", {"latent": "32 x 32", "dtype": "float32", "modes": rows})
+    write_results(args.out, "memory", {"latent": SIDE, "modes": rows})

@@ -1,150 +1,79 @@
-"""The noise-space experiments of Huberman-Spiegelglas et al. 2024, on a toy and on the demo model.
+"""The noise-space experiments of Huberman-Spiegelglas et al. 2024, on 2-D data and the demo model.
 
-    python tools/in_host.py benchmarks.noise_space --worlds 32
+    make bench NAME=noise_space
 
-(a) Paths, step lengths and angles for 2-D data N((10, 10), I), 40 steps. (b) Variance and
-correlation of maps. (c) Generated images, shifted, flipped and edited by another prompt in their
-own recorded maps and in edit-friendly maps of the same images. (d) A colour pushed, against SDEdit
-of the tinted image, at equal change of colour: how much of the texture survives. (e) Edits by
-several seeds. Writes `benchmarks/results/noise_space.json` and two pictures in `out/`.
+Statistics of noise maps, edit-friendly and native (recorded while sampling). Sampled pictures that
+are shifted, mirrored and edited by another prompt in both. A colour that is pushed, against SDEdit
+of the tinted picture at equal change of colour: how much of the texture survives. Edits by several
+seeds.
 """
 
-import argparse
+from collections.abc import Callable
 from itertools import pairwise, product
 
 import torch
-from comfy import sample
 from torch import Tensor
 
-from ..demo.model import load_demo
 from ..demo.training.reader import read
-from ..inversion import (
-    NoiseMaps,
-    flip,
-    neighbour_angles,
-    neighbour_correlation,
-    push_colour,
-    renoise_path,
-    shift,
-    variance_per_step,
-)
-from ..nodes import _host as host
-from ..nodes.invert import EFDDPMInvert
-from ..nodes.sample import InvertedSampler, RecordDDPM
-from .editing import Task, colour_task, score
+from ..inversion.edits import flip, push_colour, renoise_path, shift
+from ..inversion.noise_maps import NoiseMaps
+from ..nodes.inputs import seeded_noise
+from .measure import means, options, picture_path, print_table, psnr, write_results, write_sheet
+from .noise_space_maps import edit_friendly, native, record, statistics, toy
 from .noise_space_plots import draw
-from .noise_space_toy import toy
-from .report import print_table, write_results, write_sheet
+from .task import Task, word_task
 
-STEPS, SHOWN = 50, 8
+STEPS, STATISTICS_STEPS, SHOWN = 50, 100, 8
+CFG, SKIP = 1.5, 14  # of edits by prompt: the demo's
 EDGE = 3  # pixels from the border, which no object covers
-DISTANCES = (1, 2, 4, 8)
+DISTANCES, SHOWN_DISTANCE = (1, 2, 4, 8), 4
 FILLS = ("resample", 0), ("resample", 18), ("reflect", 0), ("wrap", 0)  # each with a skip
 STRENGTHS = (0.02, 0.04, 0.06, 0.08, 0.1, 0.14)
-TINTS, SKIPS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6), (15, 25, 35)
-CHANGES = (0.1, 0.15, 0.2)
+TINTS, SDEDIT_SKIPS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6), (15, 25, 35)
+CHANGES, SHOWN_CHANGE = (10, 15, 20), 15  # in percent
 BLUE = torch.tensor([-0.8, -0.8, 1.0]).view(1, 3, 1, 1)
 SEEDS = 5
 
-
-class Bench:
-    """The demo model with one batch of prompts."""
-
-    def __init__(self, task: Task):
-        self.model, self.clip, self.vae = load_demo("v")
-        self.task = task
-        self.source, self.target, self.empty = task.prompts
-        self.x_0 = self.vae.encode(task.source)
-
-    def invert(self, x_0: Tensor, seed: int = 0, skip: int = 0) -> NoiseMaps:
-        prompts, settings = (self.source, self.empty), (STEPS, 1.0, "ddim_uniform", skip)
-        latent = {"samples": x_0}
-        return EFDDPMInvert.execute(self.model, *prompts, latent, seed, *settings).result[0]
-
-    def record(self) -> tuple[NoiseMaps, Tensor]:
-        latent, settings = {"samples": torch.zeros_like(self.x_0)}, (STEPS, 1.0, "ddim_uniform")
-        prompts = self.source, self.empty
-        maps, made = RecordDDPM.execute(self.model, *prompts, latent, 0, *settings).result
-        return maps, made["samples"]
-
-    def replay(self, maps: NoiseMaps, prompt=None, cfg: float = 1.0, skip: int = 0) -> Tensor:
-        prompts = prompt or self.source, self.empty
-        return InvertedSampler.execute(self.model, *prompts, maps, cfg, skip).result[0]["samples"]
-
-    def sdedit(self, x: Tensor, skip: int) -> Tensor:
-        kept = STEPS - skip
-        return sample.sample(
-            self.model, sample.prepare_noise(x, 0), kept, 1.0, "euler", "ddim_uniform",
-            self.source, self.empty, x, denoise=kept / STEPS, disable_pbar=True, seed=0,
-        )  # fmt: skip
+Codes = dict[str, NoiseMaps]
 
 
-def psnr(found: Tensor, expected: Tensor) -> float:
-    """Mean over images, of latents in -1..1."""
-    square = (found.clamp(-1, 1) - expected).square().mean((1, 2, 3)) / 4
-    return (-10 * square.clamp(min=1e-12).log10()).mean().item()
+def moved(task: Task, codes: Codes, image: Tensor) -> tuple[dict, dict, dict[str, list[Tensor]]]:
+    """PSNR to the picture that is truly shifted, outside of the strip that comes in, and to the
+    truly mirrored one; and pictures of both.
+    """
+    shifts, flips, shown = {}, {}, {}
+    for name, maps in codes.items():
+        for (fill, skip), x in product(FILLS, DISTANCES):
+            edited = shift(maps, x, 0, fill, (0.4, 0.0))
+            found = task.vae.decode(task.replay(edited, task.source_prompt, skip=skip))
+            rows = shifts.setdefault(f"{fill}, skip {skip}", {})
+            score = psnr(found[:, :, x:], image[:, :, :-x]).mean().item()
+            rows.setdefault(f"{x} pixels", {})[name] = score
+            if (fill, skip, x) == (*FILLS[0], SHOWN_DISTANCE):
+                shown[name] = [found]
+        found = task.vae.decode(task.replay(flip(maps, -1), task.source_prompt))
+        flips[name] = psnr(found, image.flip(2)).mean().item()
+        shown[name].append(found)
+    return shifts, flips, shown
 
 
-def statistics(maps: NoiseMaps, recorded: NoiseMaps) -> tuple[list[dict], dict]:
-    """(b) By the bounds of the papers' closed form at sigma above 1, without the last step."""
-    both, rows = {"edit-friendly": maps, "native": recorded}, []
-    for name, m in both.items():
-        zs = m.zs[:-1]
-        variance, correlation = variance_per_step(zs), neighbour_correlation(zs)
-        high = torch.tensor([step.sigma_next > 1 for step in m.steps[:-1]])
-        ratio = torch.tensor([step.sigma_next / step.sigma for step in m.steps[:-1]]) ** 2
-        expected = (1 + ratio) / (1 - ratio) if m is maps else torch.ones(len(zs))
-        rows.append(
+def prompted(task: Task, codes: Codes, image: Tensor) -> tuple[dict, dict[str, Tensor]]:
+    """Another colour in the prompt of a sampled picture: what is right, and what stays."""
+    rows, shown, before = {}, {}, read(image)
+    edge = torch.ones(image.shape[:3])
+    edge[:, EDGE:-EDGE, EDGE:-EDGE] = 0
+    for name, maps in codes.items():
+        shown[name] = task.vae.decode(task.replay(maps, task.target_prompt, CFG))
+        after = read(shown[name])
+        rows[name] = means(
             {
-                "maps": name,
-                "least variance": variance.min().item(),
-                "largest": variance.max().item(),
-                "off expected, %": 100 * (variance / expected - 1)[high].abs().max().item(),
-                "least correlation": correlation[high[1:]].min().item(),
-                "largest one": correlation[high[1:]].max().item(),
-                "mean angle": neighbour_angles(zs).mean().item(),
+                "right": after.colour == task.word,
+                "shape kept": after.shape == before.shape,
+                "ground kept": after.ground == before.ground,
+                "edge": psnr(shown[name], image, edge),
+                "whole": psnr(shown[name], image),
             }
         )
-    return rows, {name: m.zs[:-1] for name, m in both.items()}
-
-
-def moved(bench: Bench, codes: dict[str, NoiseMaps], image: Tensor) -> tuple[list[dict], dict]:
-    """(c) PSNR to the image that is truly shifted, outside of the hole, and truly flipped."""
-    rows, shown = [], {name: [] for name in codes}
-    for (fill, skip), x in product(FILLS, DISTANCES):
-        row = {"edit": f"shift, {fill}", "skip": skip, "pixels": x}
-        for name, maps in codes.items():
-            found = bench.replay(shift(maps, x, 0, fill, (0.4, 0.0)), skip=skip)
-            row[name] = psnr(found[..., x:], image[..., :-x])
-            if (fill, skip, x) == ("resample", 0, 4):
-                shown[name].append(found)
-        rows.append(row)
-    row = {"edit": "flip", "skip": 0, "pixels": 0}
-    for name, maps in codes.items():
-        found = bench.replay(flip(maps, -1))
-        row[name] = psnr(found, image.flip(-1))
-        shown[name].append(found)
-    return [*rows, row], shown
-
-
-def prompted(bench: Bench, codes: dict[str, NoiseMaps], image: Tensor) -> tuple[list[dict], dict]:
-    """(c) Another colour in the prompt of a generated image: what is right, and what stays."""
-    rows, shown = [], {}
-    before = read(bench.vae.decode(image))
-    for name, maps in codes.items():
-        found = bench.replay(maps, bench.target, 1.5)
-        after = read(bench.vae.decode(found))
-        right = {
-            "colour right": after.colour == bench.task.colour,
-            "shape kept": after.shape == before.shape,
-            "ground kept": after.ground == before.ground,
-        }
-        rates = {key: values.double().mean().item() for key, values in right.items()}
-        edge = torch.ones_like(image, dtype=torch.bool)
-        edge[..., EDGE:-EDGE, EDGE:-EDGE] = False
-        kept = psnr(found[edge].view(len(image), 3, -1, 1), image[edge].view(len(image), 3, -1, 1))
-        rows.append({"maps": name, **rates, "dB at the edge": kept, "dB": psnr(found, image)})
-        shown[name] = found
     return rows, shown
 
 
@@ -160,33 +89,37 @@ def texture(found: Tensor, source: Tensor) -> float:
     return ((before * after).sum(1) / before.square().sum(1)).mean().item()
 
 
-def coloured(bench: Bench) -> tuple[list[dict], list[Tensor]]:
-    """(d) Change of the mean colour towards blue, and texture, interpolated at equal change."""
-    maps, source = bench.invert(bench.x_0, skip=14), bench.x_0
-    axis = (BLUE - source.mean((2, 3), keepdim=True)) / 3
-    curves, pictures = {}, {}
+def change_of_colour(found: Tensor, source: Tensor) -> float:
+    """How far the mean colour has gone towards blue, in percent; mean over images."""
+    way = BLUE - source.mean((2, 3), keepdim=True)
+    gone = (found.clamp(-1, 1) - source).mean((2, 3), keepdim=True)
+    return 100 * ((gone * way).sum(1) / way.square().sum(1)).mean().item()
 
-    def measure(name: str, found: Tensor) -> None:
-        gone = ((found.clamp(-1, 1) - source).mean((2, 3), keepdim=True) * axis).sum(1)
-        change = (gone / axis.square().sum(1) / 3).mean().item()
-        curves.setdefault(name, []).append((change, texture(found, source)))
-        pictures.setdefault(name, []).append(found)
 
-    for strength in STRENGTHS:
-        pushed = push_colour(maps, BLUE.expand_as(source), strength, range(len(maps.zs)))
-        measure("colour push", bench.replay(pushed))
-    for skip in SKIPS:
-        for tint in TINTS:
-            measure(f"SDEdit, skip {skip}", bench.sdedit(source.lerp(BLUE, tint), skip))
-    rows = []
-    for change in CHANGES:
-        row = {"change of colour": change}
-        rows.append(row | {name: at_change(curve, change) for name, curve in curves.items()})
-    nearest = [
-        pictures[name][min(range(len(c)), key=lambda i: abs(c[i][0] - CHANGES[1]))]
-        for name, c in curves.items()
-    ]
-    return rows, nearest
+def coloured(task: Task) -> tuple[dict[str, dict], list[Tensor]]:
+    """Texture at equal change of colour, and each method's picture nearest to one change."""
+    source = task.x_0
+    maps = task.invert(source, STEPS, skip=SKIP)
+
+    def pushed(strength: float) -> Tensor:
+        edited = push_colour(maps, BLUE.expand_as(source), strength, range(len(maps.zs)))
+        return task.replay(edited, task.source_prompt)
+
+    def tinted(skip: int) -> Callable[[float], Tensor]:
+        tint = source.lerp
+        return lambda part: task.sdedit(tint(BLUE, part), task.source_prompt, STEPS, skip)
+
+    methods = {"colour push": (pushed, STRENGTHS)}
+    methods |= {f"SDEdit, skip {skip}": (tinted(skip), TINTS) for skip in SDEDIT_SKIPS}
+    rows, shown = {f"{change} %": {} for change in CHANGES}, []
+    for name, (edit, amounts) in methods.items():
+        found = [edit(amount) for amount in amounts]
+        curve = [(change_of_colour(x, source), texture(x, source)) for x in found]
+        for change in CHANGES:
+            rows[f"{change} %"][name] = at_change(curve, change)
+        nearest = min(range(len(curve)), key=lambda i: abs(curve[i][0] - SHOWN_CHANGE))
+        shown.append(task.vae.decode(found[nearest]))
+    return rows, shown
 
 
 def at_change(curve: list[tuple[float, float]], change: float) -> float | None:
@@ -197,50 +130,54 @@ def at_change(curve: list[tuple[float, float]], change: float) -> float | None:
     return None
 
 
-def diverse(bench: Bench) -> tuple[list[dict], dict]:
-    """(e) The same edit by several inversions, and by variations of one."""
-    first = bench.invert(bench.x_0)
-    noises = [host.step_noise({}, first.xs[0], STEPS, seed) for seed in range(SEEDS)]
-    made = {
-        "seeds": [bench.invert(bench.x_0, seed) for seed in range(SEEDS)],
+def diverse(task: Task) -> tuple[dict[str, dict], list[Tensor]]:
+    """The same edit by several inversions and by variations of one; their standard deviation over
+    the draws, and the pictures of the former.
+    """
+    first = task.invert(task.x_0, STEPS)
+    noises = [seeded_noise({}, first.xs[0], STEPS, seed) for seed in range(SEEDS)]
+    drawn = {
+        "seeds": [task.invert(task.x_0, STEPS, seed=seed) for seed in range(SEEDS)],
         "variations": [renoise_path(first, 1.0, noise, range(STEPS)) for noise in noises],
     }
-    rows, shown = [], {}
-    for name, bundles in made.items():
-        edits = [bench.replay(maps, bench.target, 1.5, 14) for maps in bundles]
-        scores = [score(bench.task, bench.vae.decode(edit)) for edit in edits]
-        means = [torch.stack([getattr(s, key) for s in scores]).mean() for key in scores[0]._fields]
-        spread = torch.stack(edits).std(0).square().mean().sqrt() / 2
-        named = dict(zip(("ideal dB", "background dB", "right"), means, strict=True))
-        rows.append(
-            {"drawn by": name, "spread": spread.item()} | {k: v.item() for k, v in named.items()}
-        )
-        shown[name] = edits
-    return rows, shown
+    rows, shown = {}, {}
+    for name, bundles in drawn.items():
+        edits = [task.vae.decode(task.replay(m, task.target_prompt, CFG, SKIP)) for m in bundles]
+        scores = [task.score(images) for images in edits]
+        score = {key: torch.stack([of_draw[key] for of_draw in scores]) for key in scores[0]}
+        spread = torch.stack(edits).std(0).square().mean().sqrt().item()
+        rows[name], shown[name] = {"spread": spread, **means(score)}, edits
+    return rows, shown["seeds"]
 
 
 @torch.inference_mode()
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--worlds", type=int, default=32)
-    parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args()
-    bench = Bench(colour_task(load_demo("v")[1], args.worlds, args.seed))
-    paths = toy(host.schedule(bench.model, "ddim_uniform", 40).tolist())
-    recorded, image = bench.record()
-    friendly = bench.invert(image)
-    codes = {"edit-friendly": friendly, "native": recorded}
-    spread, zs = statistics(friendly, recorded)
-    moves, moved_pictures = moved(bench, codes, image)
-    prompts, prompted_pictures = prompted(bench, codes, image)
-    colours, coloured_pictures = coloured(bench)
-    seeds, drawn = diverse(bench)
-    tables = {"maps": spread, "moved": moves, "prompt": prompts, "colour": colours, "seeds": seeds}
-    for rows in tables.values():
-        print_table(rows)
-    write_results("noise_space", {"worlds": args.worlds, **tables})
-    draw(paths, zs, moves)
+    args = options(__doc__, worlds=24).parse_args()
+    task = word_task(args.worlds, args.seed)
+    points = toy(task.model)
+    long, x_0 = record(task, STATISTICS_STEPS)
+    zs = {
+        "edit-friendly": edit_friendly(task.invert(x_0, STATISTICS_STEPS).zs, long.schedule),
+        "native": native(long.zs, long.schedule),
+    }
+    recorded, x_0 = record(task, STEPS)
+    codes = {"edit-friendly": task.invert(x_0, STEPS), "native": recorded}
+    image = task.vae.decode(x_0)
+    shifts, flips, moved_pictures = moved(task, codes, image)
+    prompts, prompted_pictures = prompted(task, codes, image)
+    colours, coloured_pictures = coloured(task)
+    draws, drawn = diverse(task)
+    lengths = {name: {"mean step": path.lengths.mean().item()} for name, path in points.items()}
+    tables = {
+        "toy": {name: lengths[name] | statistics(path.maps) for name, path in points.items()},
+        "maps": {name: statistics(maps) for name, maps in zs.items()},
+        "flip": {"dB": flips}, "prompt": prompts, "colour": colours, "draws": draws,
+    }  # fmt: skip
+    for table in (*tables.values(), *shifts.values()):
+        print_table(table)
+    setup = {"worlds": args.worlds, "steps": STEPS, "statistics steps": STATISTICS_STEPS}
+    write_results(args.out, "noise_space", {**setup, **tables, "shift": shifts})
+    draw(picture_path(args.out, "noise_space"), points, zs, shifts)
     sheet = [image, *moved_pictures["edit-friendly"], *moved_pictures["native"]]
-    sheet += [prompted_pictures[name] for name in codes]
-    sheet += [bench.x_0, *coloured_pictures, *drawn["seeds"][:3]]
-    write_sheet("noise_space_pictures", [bench.vae.decode(x[:SHOWN]) for x in sheet])
+    sheet += [*prompted_pictures.values(), task.source, *coloured_pictures, *drawn[:3]]
+    write_sheet(args.out, "noise_space_pictures", [images[:SHOWN] for images in sheet])

@@ -1,31 +1,34 @@
 """What does null text buy? One word changed on random worlds at high guidance.
 
-    python tools/in_host.py benchmarks.null_text --worlds 32
+    make bench NAME=null_text
 
-For plain DDIM, the paper's null text, its start from the positive prompt, negative-prompt inversion
-(NPI) and the node's default: PSNR of the reconstruction without residuals, PSNR to the ideal edit
-and rate of right words with the sampler's defaults, network evaluations per image (a backward pass
-counts 2), and time relative to DDIM inversion, for machines with nothing else to do. The default is
-compared with each by a paired bootstrap over worlds. Writes `benchmarks/results/null_text.json` and
-sheets of pictures in `out/`.
+For plain DDIM, the paper's null text, its start from the source prompt, negative-prompt inversion
+(NPI) and the node's `fast`: PSNR of the reconstruction without residuals, the scores of the edit
+with the sampler's defaults, network evaluations per picture (a backward pass counts 2), and time in
+units of the DDIM inversion's.
 """
 
-import argparse
 import time
 
 import torch
 from torch import Tensor
 
-from ..demo.model import load_demo
-from ..nodes.invert_ddim import DDIMInvert
-from ..nodes.optimize import NullTextOptimize
-from ..nodes.sample import InvertedSampler
-from .editing import Task, score, word_task
-from .report import print_table, write_results, write_sheet
+from ..inversion.noise_maps import NoiseMaps
+from ..nodes.null_text import NullTextOptimize
+from .measure import (
+    interval,
+    mean_difference,
+    means,
+    options,
+    print_table,
+    psnr,
+    write_results,
+    write_sheet,
+)
+from .task import SHOWN, Task, outputs, word_task
 
 STEPS = 50
 CFGS = (3.0, 7.5)
-RESAMPLES = 2000
 PAPER = {
     "method": "null_text",
     "inner_steps": 10,
@@ -34,97 +37,74 @@ PAPER = {
     "start_from": "negative",
 }
 METHODS = {
-    "DDIM, cfg 1": None,
+    "DDIM at cfg 1": None,
     "DDIM": None,
-    "null text": PAPER,
-    "from positive": {**PAPER, "start_from": "positive"},
-    "NPI": {"method": "negative_prompt"},
-    "default": {"method": "online", "inner_steps": 1, "learning_rate": 0.05},
+    "null_text": PAPER,
+    "null_text from positive": {**PAPER, "start_from": "positive"},
+    "negative_prompt": {"method": "negative_prompt"},
+    "fast": {"method": "fast", "inner_steps": 1, "learning_rate": 0.05},
 }
 
 
-def psnr(images: Tensor, reference: Tensor) -> Tensor:
-    square = (images - reference).square().flatten(1).mean(1)
-    return -10 * square.clamp(min=1e-15).log10()
+def reconstruct_and_edit(
+    task: Task, maps: NoiseMaps, cfg: float
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Scores per world, and the edited pictures."""
+    reconstruction = task.vae.decode(task.replay(maps, task.source_prompt, cfg, residual=0.0))
+    images = task.vae.decode(task.replay(maps, task.target_prompt, cfg))
+    return {"reconstruction": psnr(reconstruction, task.source), **task.score(images)}, images
 
 
-def measure(model, vae, task: Task, pivot, name: str, cfg: float) -> tuple[dict, dict, Tensor]:
-    """A row of means, the values per world, and the edited images."""
-    source, target, empty = task.prompts
-    settings, started = METHODS[name], time.perf_counter()
-    maps = pivot
-    if settings:
-        maps = NullTextOptimize.execute(model, source, empty, pivot, cfg, settings).result[0]
-    seconds = time.perf_counter() - started
-    cfg = 1.0 if name == "DDIM, cfg 1" else cfg
-
-    def sample(prompt, residual: float) -> Tensor:
-        (out,) = InvertedSampler.execute(
-            model, prompt, empty, maps, cfg, 0, residual=residual
-        ).result
-        return vae.decode(out["samples"])
-
-    images = sample(target, 1.0)
-    found = score(task, images)
-    values = {
-        "reconstruction": psnr(sample(source, 0.0), task.source),
-        "ideal": found.ideal,
-        "background": found.background,
-        "right": found.right,
-    }
+def evaluations(maps: NoiseMaps) -> int:
+    """Network evaluations per picture that the optimisation took: two predictions a step; an update
+    is a backward pass and another prediction.
+    """
     updates = maps.info.get("updates")
-    costs = {
-        "updates per step": 0.0 if updates is None else updates / STEPS,
-        "evaluations": 0 if updates is None else round(2 * STEPS + 3 * updates),
-        "time": seconds,
+    return 0 if updates is None else round(2 * len(maps.zs) + 3 * float(updates))
+
+
+def compare(task: Task, cfg: float) -> tuple[dict[str, dict], dict[str, dict], list[Tensor]]:
+    """A row per method, the lead of `fast` over each other, and the edited pictures."""
+    started = time.perf_counter()
+    pivot = task.invert_ddim(STEPS)
+    unit = time.perf_counter() - started
+    rows, values, pictures = {}, {}, []
+    for name, method in METHODS.items():
+        maps, started = pivot, time.perf_counter()
+        if method:
+            prompts = task.prompts(task.source_prompt, cfg)
+            maps, *_ = outputs(NullTextOptimize, **prompts, noise_maps=pivot, method=method)
+        seconds = time.perf_counter() - started
+        at_cfg = 1.0 if name == "DDIM at cfg 1" else cfg
+        values[name], images = reconstruct_and_edit(task, maps, at_cfg)
+        costs = {"evaluations": evaluations(maps), "time": seconds / unit if method else 0.0}
+        rows[name] = means(values[name]) | costs
+        pictures.append(images[:SHOWN])
+    leads = {
+        f"over {name}": {
+            key: interval(mean_difference, values["fast"][key], values[name][key])
+            for key in ("reconstruction", "ideal")
+        }
+        for name in METHODS
+        if name != "fast"
     }
-    means = {key: value.mean().item() for key, value in values.items()}
-    return {"method": name, **means, **costs}, values, images
-
-
-def differences(values: dict[str, dict[str, Tensor]]) -> list[dict]:
-    """The default minus each other method, in dB, with 95 % intervals over resampled worlds."""
-    generator = torch.Generator().manual_seed(0)
-    rows = []
-    for other in [name for name in METHODS if name != "default"]:
-        row: dict = {"against": other}
-        for key in ("reconstruction", "ideal"):
-            gain = (values["default"][key] - values[other][key]).double()
-            draws = torch.randint(len(gain), (RESAMPLES, len(gain)), generator=generator)
-            low, high = gain[draws].mean(1).quantile(gain.new_tensor([0.025, 0.975])).tolist()
-            row |= {key: gain.mean().item(), f"{key} from": low, f"{key} to": high}
-        rows.append(row)
-    return rows
+    return rows, leads, pictures
 
 
 @torch.inference_mode()
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--worlds", type=int, default=32)
-    parser.add_argument("--seed", type=int, default=1)
+    parser = options(__doc__, worlds=32, seed=1)
     parser.add_argument("--attribute", choices=["colour", "shape"], default="colour")
     args = parser.parse_args()
-    model, clip, vae = load_demo("v")
-    results = []
-    task = word_task(clip, args.worlds, args.seed, args.attribute)
+    task = word_task(args.worlds, args.seed, args.attribute)
+    found: dict = {"worlds": args.worlds, "steps": STEPS, "attribute": args.attribute}
     for cfg in CFGS:
-        source, _, empty = task.prompts
-        latent = {"samples": vae.encode(task.source)}
-        started = time.perf_counter()
-        pivot = DDIMInvert.execute(model, source, empty, latent, STEPS, 1.0, "ddim_uniform").result[
-            0
-        ]
-        unit = time.perf_counter() - started
-        found = [measure(model, vae, task, pivot, name, cfg) for name in METHODS]
-        rows = [{**row, "time": row["time"] / unit} for row, _, _ in found]
-        compared = differences({row["method"]: values for row, values, _ in found})
-        print(f"\ncfg {cfg:g}")
-        print_table(rows)
-        print_table(compared)
-        results.append({"cfg": cfg, "methods": rows, "differences": compared})
-        write_sheet(
-            f"null_text_{cfg:g}",
-            [task.source[:12], task.ideal[:12], *(images[:12] for *_, images in found)],
-        )
-    found = {"attribute": args.attribute, "worlds": args.worlds, "steps": STEPS}
-    write_results("null_text", {**found, "settings": results})
+        rows, leads, pictures = compare(task, cfg)
+        print(f"cfg {cfg:g}")
+        for table in (rows, leads):
+            print_table(table)
+        found[f"cfg {cfg:g}"] = {"methods": rows, "lead": leads}
+        write_results(args.out, "null_text", found)
+        if cfg == CFGS[0]:
+            sheet = [task.source[:SHOWN], task.ideal[:SHOWN], *pictures]
+            write_sheet(args.out, "null_text", sheet)

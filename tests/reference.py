@@ -8,8 +8,6 @@ Algorithm 1.
 from itertools import pairwise
 from math import sqrt
 
-import torch
-
 
 def sigma_t(alpha_bar, alpha_bar_next, eta):
     return eta * sqrt((1 - alpha_bar_next) / (1 - alpha_bar)) * sqrt(1 - alpha_bar / alpha_bar_next)
@@ -61,31 +59,3 @@ def ddim_invert(predict_eps, x_0, alpha_bars):
         predicted_x_0 = (x[-1] - sqrt(1 - a) * eps) / sqrt(a)
         x.append(sqrt(a_up) * predicted_x_0 + sqrt(1 - a_up) * eps)
     return x
-
-
-def null_text(predict_eps, conditional, uncond, pivot, alpha_bars, cfg, inner_steps):
-    """The authors' loop: `pivot` and `alpha_bars` from the noisy end; the network predicts eps from
-    (x_t, alpha_bar, embedding). One embedding per step, and the latents that they lead to."""
-    x_t, embeddings, latents = pivot[0], [], [pivot[0]]
-    steps = len(alpha_bars) - 1
-    for i in range(steps):
-        a, a_next = alpha_bars[i], alpha_bars[i + 1]
-
-        def land(uncond, x_t=x_t, a=a, a_next=a_next):
-            eps_u = predict_eps(x_t, a, uncond)
-            eps = eps_u + cfg * (predict_eps(x_t, a, conditional) - eps_u)
-            return mu_t(x_t, eps, a, a_next, 0.0)
-
-        uncond = uncond.detach().clone().requires_grad_()
-        optimizer = torch.optim.Adam([uncond], lr=1e-2 * (1 - i / (2 * steps)))
-        for _ in range(inner_steps):
-            loss = (land(uncond) - pivot[i + 1]).square().mean()
-            if loss < 1e-5 + i * 2e-5 * 50 / steps:
-                break
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-        x_t = land(uncond).detach()
-        embeddings.append(uncond.detach())
-        latents.append(x_t)
-    return embeddings, latents

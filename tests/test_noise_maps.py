@@ -1,64 +1,89 @@
+"""The bundle is valid by construction: a wrong one is refused with its reason."""
+
 import pytest
 import torch
-from imprint_pack.inversion import NoiseMaps, check_noise_maps, recover_denoised
-from problems import FALLING, FLOW, STEPS, RandomNetwork, normal
-from test_ddpm import IMAGE, invert
+from imprint_pack.inversion.noise_maps import NoiseMaps
+from imprint_pack.inversion.schedule import Schedule
+from methods import ddpm
+from problems import IMAGE, STEPS, PromptedNetwork, falling, normal, same
 
 
-@pytest.mark.parametrize(("prediction", "sigmas"), [("eps", FALLING), ("flow", FLOW)])
-def test_denoised_is_recovered_without_the_model(prediction, sigmas):
-    denoise = RandomNetwork(prediction)
-    maps = invert(denoise, normal(*IMAGE), sigmas, flow=prediction == "flow")
-    found = recover_denoised(maps)
-    for i, sigma in enumerate(sigmas[:-1]):
-        assert (
-            found[i] - denoise(maps.xs[i], torch.full((2,), sigma, dtype=torch.float64))
-        ).abs().max() < 1e-8
+@pytest.fixture(scope="module")
+def maps() -> NoiseMaps:
+    network = PromptedNetwork("eps")
+    return ddpm(network, normal(*IMAGE), network.schedule())
 
 
-def test_every_step_of_a_bundle_keeps_the_invariant():
-    maps = invert(RandomNetwork("v"), normal(*IMAGE), FALLING, eta=0.5)
-    for i, (step, denoised) in enumerate(zip(maps.steps, recover_denoised(maps), strict=True)):
-        assert (
-            step.mean(maps.xs[i], denoised) + step.scale * maps.zs[i] - maps.xs[i + 1]
-        ).abs().max() < 1e-9
+def test_a_replaced_field_leaves_the_others_and_the_original_alone(maps):
+    changed = maps.replace(skipped=3, cfg=None)
+    assert (changed.skipped, changed.cfg, changed.latent_format) == (3, None, "unknown")
+    assert changed.xs is maps.xs
+    assert (maps.skipped, maps.cfg) == (0, 3.5)
 
 
-def bundle(**changes) -> NoiseMaps:
-    return invert(RandomNetwork("eps"), normal(*IMAGE), FALLING)._replace(**changes)
+def test_a_description_adds_to_the_one_there_is(maps):
+    described = maps.with_info(method="any", seed=1).with_info(seed=2)
+    assert described.info == {"method": "any", "seed": 2}
+    assert maps.info == {}
+    assert same(described.replace(info={}), maps)
 
 
-def test_sound_bundle_passes():
-    check_noise_maps(bundle())
-
-
-@pytest.mark.parametrize("eta", [-1.0, 2.0, float("nan")])
-def test_eta_outside_its_range_is_named(eta):
-    with pytest.raises(ValueError, match=r"eta is (-1|2|nan), not in 0 to 1: invert again"):
-        check_noise_maps(bundle(eta=eta))
-
-
-def test_maps_that_are_no_numbers_of_latents_are_named():
-    with pytest.raises(ValueError, match=r"values of torch.int64: invert again"):
-        check_noise_maps(bundle(zs=bundle().zs.long()))
-
-
-def test_maps_of_another_size_are_named():
-    with pytest.raises(
-        ValueError, match=r"latents \(13, 2, 4, 6, 5\) and maps \(12, 2, 4, 6, 6\) for 12 steps"
-    ):
-        check_noise_maps(bundle(zs=torch.zeros(STEPS, 2, 4, 6, 6)))
-
-
-def test_maps_for_another_schedule_are_named():
-    with pytest.raises(ValueError, match="for 11 steps, which do not belong together"):
-        check_noise_maps(bundle(sigmas=tuple(FALLING[1:])))
+def test_for_a_loop_both_parts_take_the_precision_of_a_tensor(maps):
+    moved = maps.to(torch.zeros(1))
+    assert moved.xs.equal(maps.xs.float())
+    assert moved.zs.equal(maps.zs.float())
+    assert moved.schedule is maps.schedule
 
 
 @pytest.mark.parametrize("field", ["xs", "zs"])
+def test_values_that_are_no_latents_are_named(maps, field):
+    with pytest.raises(ValueError, match=r"no decimal numbers \(.* values of torch.int64\): inv"):
+        maps.replace(**{field: getattr(maps, field).long()})
+
+
+def test_no_values_are_named(maps):
+    with pytest.raises(ValueError, match=r"are empty .*\(0 values of torch.float64\): invert the"):
+        maps.replace(xs=maps.xs[:, :0], zs=maps.zs[:, :0])
+
+
+@pytest.mark.parametrize(
+    ("changes", "shapes"),
+    [
+        ({"zs": torch.zeros(STEPS, 2, 4, 6, 6)}, r"\(13, 2, 4, 6, 5\) and maps \(12, 2, 4, 6, 6\)"),
+        ({"zs": torch.zeros(STEPS, 1, 4, 6, 5)}, r"\(13, 2, 4, 6, 5\) and maps \(12, 1, 4, 6, 5\)"),
+        ({"xs": torch.zeros(STEPS, 2, 4, 6, 5)}, r"\(12, 2, 4, 6, 5\) and maps \(12, 2, 4, 6, 5\)"),
+        ({"xs": torch.zeros(STEPS + 1, 4, 5), "zs": torch.zeros(STEPS, 4, 5)}, r"\(13, 4, 5\)"),
+    ],
+)
+def test_parts_of_other_sizes_are_named(maps, changes, shapes):
+    with pytest.raises(ValueError, match=rf"latents {shapes}.* for 12 steps, which do not belong"):
+        maps.replace(**changes)
+
+
+def test_maps_for_another_schedule_are_named(maps):
+    with pytest.raises(ValueError, match=r"for 11 steps, which do not belong together: invert"):
+        maps.replace(schedule=Schedule(falling()[1:], False, 1.0))
+
+
+@pytest.mark.parametrize(("field", "name"), [("xs", "latents"), ("zs", "maps")])
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_values_that_are_not_finite_are_named_with_their_step(field, value):
-    damaged = getattr(bundle(), field).clone()
-    damaged[3, 0, 0, 0, 0] = value
-    with pytest.raises(ValueError, match="not finite at step 3: invert with a float32 model"):
-        check_noise_maps(bundle(**{field: damaged}))
+def test_values_that_are_not_finite_are_named_with_their_step(maps, field, name, value):
+    damaged = getattr(maps, field).clone()
+    damaged[3, 0, 0, 0, 0] = damaged[5, 1, 0, 0, 0] = value
+    with pytest.raises(ValueError, match=f"NaN or infinite values at step 3 of the {name}: invert"):
+        maps.replace(**{field: damaged})
+
+
+@pytest.mark.parametrize(
+    "uncond",
+    [
+        torch.zeros(STEPS - 1, 2, 2, 3),
+        torch.zeros(STEPS, 2, 6),
+        torch.zeros(STEPS, 2, 0, 3),
+        torch.full((STEPS, 2, 2, 3), float("nan")),
+    ],
+    ids=["steps", "dimensions", "tokens", "nan"],
+)
+def test_null_text_that_does_not_fit_is_named(maps, uncond):
+    with pytest.raises(ValueError, match=r"for each of 12 steps, or holds NaN: run Null-Text"):
+        maps.replace(uncond=uncond)

@@ -2,123 +2,139 @@
 
 import pytest
 import torch
-from comfy.samplers import CFGGuider, calculate_sigmas, sampler_object
+from comfy.samplers import sampler_object
 from comfy_execution.graph_utils import ExecutionBlocker
 from comfy_extras.nodes_custom_sampler import SamplerCustomAdvanced
+from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
+from tiny_models import cfg_guider, sigmas_of
 
 import nodes
 
 STEPS = 20
 
 
-@pytest.fixture(scope="module", params=["v", "eps", "flow"])
-def world(request, node, demo):
-    """A model of each family with its scheduler, inverted; residual 0 is plain DDIM."""
+class World:
+    """A model with its scheduler, inverted at cfg 1; residual 0 is plain DDIM."""
+
+    def __init__(self, node, demo, model, scheduler, **settings):
+        self.node, self.demo, self.scheduler = node, demo, scheduler
+        self.wires = demo.wired(demo.caption, model)
+        self.maps, self.latent, self.noise = self.invert(**settings)
+
+    def invert(self, **settings):
+        given = {"latent_image": self.demo.latent, "steps": STEPS, "scheduler": self.scheduler}
+        return self.node("DDIMInvert", **self.wires, **given | settings)
+
+    def replay(self, maps=None, cfg=1.0, residual=0.0):
+        given = {"noise_maps": maps or self.maps, "cfg": cfg, "residual": residual}
+        return self.node("InvertedSampler", **self.wires, **given)[0]["samples"]
+
+    def custom_sample(self, latent):
+        """A stock sampler on the noise output."""
+        sigmas = sigmas_of(self.wires["model"], self.scheduler, STEPS)
+        guider, euler = cfg_guider(self.wires), sampler_object("euler")
+        outputs = SamplerCustomAdvanced.execute(
+            self.noise, guider, euler, sigmas, {"samples": latent}
+        )
+        return outputs.result[0]["samples"]
+
+
+@pytest.fixture(scope="module")
+def worlds(node, demo, trained):
     with torch.inference_mode():
-        model = node("LoadDemoModel", request.param)[0]
-        scheduler = "simple" if request.param == "flow" else "ddim_uniform"
-        prompts = demo.prompt(demo.caption), demo.prompt("")
-        outputs = node("DDIMInvert", model, *prompts, demo.latent, STEPS, 1.0, scheduler)
-        return model, scheduler, prompts, *outputs
+        return {kind: World(node, demo, *model) for kind, model in trained.items()}
 
 
-def plain(node, world, cfg=1.0):
-    model, _, prompts, maps, *_ = world
-    (out,) = node("InvertedSampler", model, *prompts, maps, cfg, 0, residual=0.0)
-    return out["samples"]
+@pytest.fixture(params=["v", "eps", "flow"])
+def world(request, worlds):
+    return worlds[request.param]
 
 
-def error(samples, reference):
+def distance(samples, reference):
     return (samples - reference).square().mean().sqrt()
 
 
-def test_residuals_make_it_exact(node, demo, world):
-    model, _, prompts, maps, *_ = world
-    (out,) = node("InvertedSampler", model, *prompts, maps, 1.0, 0)
-    assert (out["samples"] - demo.latent["samples"]).abs().max() <= 1e-5
-    assert error(plain(node, world), demo.latent["samples"]) > 1e-3
+def test_only_residuals_make_it_exact(demo, world):
+    assert distance(world.replay(residual=1.0), demo.latent["samples"]) <= 1e-5
+    assert distance(world.replay(), demo.latent["samples"]) > 1e-3
 
 
-def test_five_fixed_point_steps_cut_the_error_tenfold(node, demo, world):
-    model, scheduler, prompts, *_ = world
-    maps, *_ = node(
-        "DDIMInvert", model, *prompts, demo.latent, STEPS, 1.0, scheduler, fixed_point_steps=5
-    )
-    (out,) = node("InvertedSampler", model, *prompts, maps, 1.0, 0, residual=0.0)
-    assert 10 * error(out["samples"], demo.latent["samples"]) < error(
-        plain(node, world), demo.latent["samples"]
-    )
+def test_five_fixed_point_steps_cut_the_error_tenfold(demo, world):
+    maps, *_ = world.invert(fixed_point_steps=5)
+    repeated, once = (distance(world.replay(m), demo.latent["samples"]) for m in (maps, world.maps))
+    assert 10 * repeated < once
 
 
-def test_latent_output_is_where_a_stock_sampler_starts(node, world):
-    model, scheduler, prompts, maps, latent, _ = world
-    if maps.flow:
-        assert isinstance(latent, ExecutionBlocker)
-        assert "connect the noise output" in latent.message
-        return
+def test_latent_output_at_sigma_1_of_a_flow_model_points_to_noise(worlds):
+    latent = worlds["flow"].latent
+    assert isinstance(latent, ExecutionBlocker)
+    assert "a flow model's LATENT cannot hold: connect the noise output" in latent.message
+
+
+@pytest.mark.parametrize("kind", ["v", "eps"])
+def test_latent_output_is_where_a_stock_sampler_starts(worlds, kind):
+    world = worlds[kind]
+    wires = world.wires
     (out,) = nodes.KSamplerAdvanced().sample(
-        model, "disable", 0, STEPS, 1.0, "euler", scheduler, *prompts, latent, 0, 10000, "disable"
+        model=wires["model"],
+        add_noise="disable",
+        noise_seed=0,
+        steps=STEPS,
+        cfg=1.0,
+        sampler_name="euler",
+        scheduler=world.scheduler,
+        positive=wires["positive"],
+        negative=wires["negative"],
+        latent_image=world.latent,
+        start_at_step=0,
+        end_at_step=10000,
+        return_with_leftover_noise="disable",
     )
-    assert error(out["samples"], plain(node, world)) <= 1e-4 * out["samples"].std()
+    assert distance(out["samples"], world.replay()) <= 1e-4 * out["samples"].std()
 
 
-def custom_sample(world, latent):
-    model, scheduler, prompts, _, _, noise = world
-    guider = CFGGuider(model)
-    guider.set_conds(*prompts)
-    guider.set_cfg(1.0)
-    sigmas = calculate_sigmas(model.get_model_object("model_sampling"), scheduler, STEPS)
-    return SamplerCustomAdvanced.execute(
-        noise, guider, sampler_object("euler"), sigmas, {"samples": latent}
-    ).result[0]["samples"]
-
-
-def test_noise_output_starts_a_stock_sampler_on_an_empty_latent(node, world):
-    out = custom_sample(world, torch.zeros(1, 3, 32, 32))
-    assert error(out, plain(node, world)) <= 1e-4 * out.std()
+def test_noise_output_starts_a_stock_sampler_on_an_empty_latent(world):
+    out = world.custom_sample(torch.zeros(1, 3, 32, 32))
+    assert distance(out, world.replay()) <= 1e-4 * out.std()
 
 
 @pytest.mark.parametrize(
-    "latent", [torch.zeros(1, 3, 16, 32), torch.ones(1, 3, 32, 32)], ids=["size", "filled"]
+    ("latent", "found"),
+    [
+        (torch.zeros(1, 3, 16, 32), r"an empty latent of \(1, 3, 16, 32\)"),
+        (torch.ones(1, 3, 32, 32), r"a latent with a picture of \(1, 3, 32, 32\)"),
+    ],
 )
-def test_noise_output_refuses_another_latent(world, latent):
-    with pytest.raises(ValueError, match="needs an empty latent of shape"):
-        custom_sample(world, latent)
+def test_noise_output_refuses_another_latent(world, latent, found):
+    message = rf"empty latent of shape \(1, 3, 32, 32\), but got {found}: connect an empty latent"
+    with pytest.raises(ValueError, match=message):
+        world.custom_sample(latent)
 
 
 def test_noise_of_the_highest_level_is_scaled_as_the_host_does(node, demo):
     """At the model's largest sigma stock samplers scale noise differently."""
-    prompts = demo.prompt(demo.caption), demo.prompt("")
-    world = demo.model, "normal", prompts
-    world = *world, *node("DDIMInvert", demo.model, *prompts, demo.latent, STEPS, 1.0, "normal")
-    out = custom_sample(world, torch.zeros(1, 3, 32, 32))
-    assert error(out, plain(node, world)) <= 1e-4 * out.std()
+    world = World(node, demo, demo.model, "normal")
+    out = world.custom_sample(torch.zeros(1, 3, 32, 32))
+    assert distance(out, world.replay()) <= 1e-4 * out.std()
 
 
 def test_custom_node_equals_the_simple_one(node, demo, world):
-    model, scheduler, prompts, maps, *_ = world
-    guider = CFGGuider(model)
-    guider.set_conds(*prompts)
-    guider.set_cfg(1.0)
-    sigmas = calculate_sigmas(model.get_model_object("model_sampling"), scheduler, STEPS)
-    custom, *_ = node("DDIMInvertCustom", guider, sigmas, demo.latent)
-    assert custom.xs.equal(maps.xs)
-    assert custom.zs.equal(maps.zs)
+    sigmas = sigmas_of(world.wires["model"], world.scheduler, STEPS)
+    wires = {"guider": cfg_guider(world.wires), "sigmas": sigmas, "latent_image": demo.latent}
+    custom, *_ = node("DDIMInvertCustom", **wires)
+    assert custom.xs.equal(world.maps.xs)
+    assert custom.zs.equal(world.maps.zs)
 
 
 def test_zero_terminal_snr_stays_finite(node, demo):
-    from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
-
     (model,) = ModelSamplingDiscrete().patch(demo.model, "v_prediction", True)
-    prompts = demo.prompt(demo.caption), demo.prompt("")
-    maps, *_ = node(
-        "DDIMInvert", model, *prompts, demo.latent, STEPS, 1.0, "normal", fixed_point_steps=2
-    )
-    assert maps.sigmas[0] > 4000
-    (out,) = node("InvertedSampler", model, *prompts, maps, 1.0, 0)
-    assert (out["samples"] - demo.latent["samples"]).abs().max() <= 1e-3  # float32 at sigma 4518
+    world = World(node, demo, model, "normal", fixed_point_steps=2)
+    assert world.maps.schedule.sigmas[0] > 4000
+    replayed = world.replay(residual=1.0)
+    assert (replayed - demo.latent["samples"]).abs().max() <= 1e-3  # float32 at sigma 4518
 
 
-def test_high_cfg_without_null_text_warns(node, world, caplog):
-    plain(node, world, cfg=5.0)
-    assert "drifts at cfg 5: lower cfg, or connect Null-Text Optimize" in caplog.text
+def test_high_cfg_without_null_text_warns(world, caplog):
+    world.replay(cfg=5.0)
+    message = "A DDIM inversion of cfg 1 drifts at cfg 5: lower cfg, or connect Null-Text Optimize."
+    assert message in caplog.text

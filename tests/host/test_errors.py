@@ -3,128 +3,88 @@
 import pytest
 import torch
 from comfy import model_sampling
+from comfy.nested_tensor import NestedTensor
+from imprint_pack.inversion.noise_maps import NoiseMaps
+from tiny_models import cfg_guider, with_sampling
 
 STEPS = 10
 
 
 @pytest.fixture(scope="module")
-def prompts(demo):
-    with torch.inference_mode():
-        return demo.prompt(demo.caption), demo.prompt("")
+def invert(node, demo):
+    def run(**settings):
+        given = {**demo.source, "latent_image": demo.latent, "steps": STEPS, "skip_steps": 0}
+        return node("EFDDPMInvert", **given | {"cfg": 1.0} | settings)[0]
+
+    return run
 
 
 @pytest.fixture(scope="module")
-def maps(node, demo, prompts):
+def maps(invert):
     with torch.inference_mode():
-        return node(
-            "EFDDPMInvert", demo.model, *prompts, demo.latent, 0, STEPS, 1.0, "ddim_uniform", 0
-        )[0]
+        return invert()
 
 
 @pytest.fixture
-def invert(node, demo, prompts):
-    def run(*, model=None, latent=None, steps=STEPS, skip=0, eta=1.0):
-        latent = latent or demo.latent
-        return node(
-            "EFDDPMInvert",
-            model or demo.model,
-            *prompts,
-            latent,
-            0,
-            steps,
-            1.0,
-            "ddim_uniform",
-            skip,
-            eta,
-        )
+def sample(node, demo):
+    def run(maps, **settings):
+        given = {**demo.source, "noise_maps": maps, "cfg": 1.0}
+        return node("InvertedSampler", **given | settings)
 
     return run
 
 
-@pytest.fixture
-def invert_sigmas(node, demo, prompts):
-    def run(sigmas):
-        from comfy.samplers import CFGGuider
-
-        guider = CFGGuider(demo.model)
-        guider.set_conds(*prompts)
-        return node("EFDDPMInvertCustom", guider, torch.tensor(sigmas), demo.latent, 0, 0)
-
-    return run
+def samples(*shape, value=1.0, **more):
+    return {"samples": torch.full(shape, value), **more}
 
 
-@pytest.fixture
-def sample(node, demo, prompts):
-    def run(maps, *, model=None, skip=0, mask=None):
-        return node("InvertedSampler", model or demo.model, *prompts, maps, 1.0, skip, mask)
-
-    return run
-
-
-def patched(demo, **attributes):
-    """The demo model with another model_sampling, as the host's own model patches do it."""
-    base = attributes.pop("base")
-
-    class Patched(model_sampling.ModelSamplingDiscrete, getattr(model_sampling, base)):
-        pass
-
-    sampling = Patched()
-    for name, value in attributes.items():
-        setattr(sampling, name, value)
-    model = demo.model.clone()
-    model.add_object_patch("model_sampling", sampling)
-    return model
+NESTED = {"samples": NestedTensor([torch.ones(1, 3, 32, 32)] * 2)}
+LATENTS = {
+    "empty": (samples(1, 3, 32, 32, value=0.0), r"is empty \(all zeros\).*: connect the output of"),
+    "no elements": (samples(0, 3, 32, 32), r"no elements \(shape \(0, 3, 32, 32\)\): connect the"),
+    "nan": (samples(1, 3, 32, 32, value=float("nan")), "holds NaN or infinite values: check the V"),
+    "inf": (samples(1, 3, 32, 32, value=float("inf")), "holds NaN or infinite values: check the V"),
+    "channels": (
+        samples(1, 4, 32, 32),
+        "has 4 channels in 2 dimensions, .* works on 3 in 2 .*Enco",
+    ),
+    "nested": (NESTED, "holds several tensors .*: connect a latent without sound"),
+    "one index": (samples(2, 3, 32, 32, batch_index=[0]), "names 1 images, but it holds 2: connec"),
+    "3 indices": (samples(2, 3, 32, 32, batch_index=[0, 1, 2]), "names 3 images, but it holds 2"),
+    "no index": (samples(2, 3, 32, 32, batch_index=[]), "names 0 images, but it holds 2"),
+}
 
 
-def test_empty_latent(invert):
-    with pytest.raises(
-        ValueError, match=r"latent is empty \(all zeros\).*connect the output of VAE Encode"
-    ):
-        invert(latent={"samples": torch.zeros(1, 3, 32, 32)})
+@pytest.mark.parametrize("name", LATENTS)
+@pytest.mark.parametrize("method", ["EFDDPMInvert", "DDIMInvert"])
+def test_latents_that_are_no_image(node, demo, name, method):
+    latent, message = LATENTS[name]
+    with pytest.raises(ValueError, match=message):
+        node(method, **demo.source, latent_image=latent)
 
 
-def test_latent_without_elements(invert):
-    with pytest.raises(ValueError, match=r"no elements \(shape \(0, 3, 32, 32\)\)"):
-        invert(latent={"samples": torch.zeros(0, 3, 32, 32)})
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"steps": 0}, "steps is 0, but inversion needs at least one step: set steps to 1 or more"),
+        ({"steps": -1}, "steps is -1, .*set steps to 1 or more"),
+        ({"skip_steps": 10}, r"skip_steps is 10, but of the 10 steps .* between 0 and 9 \(.* 36 %"),
+        (
+            {"skip_steps": 36},
+            "skip_steps is 36, but of the 10 steps here at least one must be left",
+        ),
+        ({"eta": 0.0}, "eta is 0, where steps add no noise .*: use DDIM Invert, or set eta to 1"),
+        ({"eta": 1.5}, "eta is 1.5, but must lie between 0 and 1: set it to 1"),
+    ],
+)
+def test_settings_of_an_inversion(invert, settings, message):
+    with pytest.raises(ValueError, match=message):
+        invert(**settings)
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_latent_that_is_not_finite(invert, value):
-    with pytest.raises(ValueError, match="holds NaN or infinite values: check the VAE"):
-        invert(latent={"samples": torch.full((1, 3, 32, 32), value)})
-
-
-def test_latent_with_other_channels(invert):
-    with pytest.raises(
-        ValueError, match="has 4 channels in 2 dimensions, the connected model works on 3 in 2"
-    ):
-        invert(latent={"samples": torch.ones(1, 4, 32, 32)})
-
-
-def test_nested_latent(invert):
-    from comfy.nested_tensor import NestedTensor
-
-    with pytest.raises(ValueError, match="holds several tensors"):
-        invert(latent={"samples": NestedTensor([torch.ones(1, 3, 32, 32)] * 2)})
-
-
-@pytest.mark.parametrize("steps", [0, -1])
-def test_no_steps(invert, steps):
-    with pytest.raises(ValueError, match=f"steps is {steps}, .*set steps to 1 or more"):
-        invert(steps=steps)
-
-
-@pytest.mark.parametrize("skip", [10, 36])
-def test_skipping_every_step(invert, skip):
-    with pytest.raises(
-        ValueError, match=rf"skip_steps is {skip}, but there are 10 steps: set it to 4 \(36 %\)"
-    ):
-        invert(skip=skip)
-
-
-def test_eta_0(invert):
-    with pytest.raises(ValueError, match="use DDIM Invert"):
-        invert(eta=0.0)
+def test_recording_without_noise(node, demo):
+    with pytest.raises(ValueError, match="eta is 0, where steps add no noise"):
+        node("RecordDDPM", **demo.source, latent_image=demo.latent, steps=STEPS, eta=0.0)
 
 
 @pytest.mark.parametrize(
@@ -133,135 +93,133 @@ def test_eta_0(invert):
         ([0.0, 1.0, 14.0], "step 0 goes from 0 to 1: connect the schedule itself, not a flipped"),
         ([14.0, 3.0, 3.0, 0.0], "step 1 goes from 3 to 3"),
         ([14.0, 3.0, 5.0, 0.0], "step 1 goes from 3 to 5"),
-        ([14.0], "holds 1 sigmas"),
-        ([], "holds 0 sigmas"),
+        ([14.0], "too short for a step, with 1 of at least 2 sigmas"),
+        ([], "too short for a step, with 0 of at least 2 sigmas"),
     ],
 )
-def test_wrong_sigmas(invert_sigmas, sigmas, message):
+@pytest.mark.parametrize("method", ["EFDDPMInvertCustom", "DDIMInvertCustom"])
+def test_wrong_sigmas(node, demo, method, sigmas, message):
+    wires = {"guider": cfg_guider(demo.source), "sigmas": torch.tensor(sigmas)}
     with pytest.raises(ValueError, match=message):
-        invert_sigmas(sigmas)
+        node(method, **wires, latent_image=demo.latent)
 
 
 def test_flow_noise_scale(invert, demo):
-    with pytest.raises(
-        ValueError, match=r"scales its noise by 2, .*connect a model with noise scale 1"
-    ):
-        invert(model=patched(demo, base="CONST", noise_scale=2.0))
-
-
-# The oldest supported host has fewer of them.
-@pytest.mark.parametrize(
-    "base",
-    [
-        kind
-        for kind in ("IMG_TO_IMG", "IMG_TO_IMG_FLOW", "V_PREDICTION_DDPM")
-        if hasattr(model_sampling, kind)
-    ],
-)
-def test_model_samplings_of_another_kind(invert, demo, base):
-    with pytest.raises(
-        ValueError, match="cannot be inverted: connect an eps, v, EDM or flow model"
-    ):
-        invert(model=patched(demo, base=base))
-
-
-def test_wrong_object_on_the_noise_maps_socket(sample, demo):
-    with pytest.raises(
-        ValueError, match="holds a dict: connect the noise_maps output of an Invert node"
-    ):
-        sample(demo.latent)
-
-
-def test_maps_with_other_channels(sample, maps):
-    with pytest.raises(
-        ValueError,
-        match=r"has 4 channels in 2 dimensions, .* works on 3 in 2 .*the maps were made with",
-    ):
-        sample(maps._replace(xs=maps.xs[:, :, [0, 1, 2, 0]], zs=maps.zs[:, :, [0, 1, 2, 0]]))
-
-
-def test_maps_with_other_dimensions(sample, maps):
-    with pytest.raises(ValueError, match="has 3 channels in 3 dimensions"):
-        sample(maps._replace(xs=maps.xs.unsqueeze(3), zs=maps.zs.unsqueeze(3)))
-
-
-def test_maps_of_another_latent_format(sample, maps):
-    with pytest.raises(
-        ValueError, match="hold SD15 latents, the connected model works on ChromaRadiance"
-    ):
-        sample(maps._replace(info={**maps.info, "latent_format": "SD15"}))
-
-
-def test_maps_that_do_not_say_their_latent_format(sample, maps):
-    with pytest.raises(
-        ValueError, match="hold unknown latents, the connected model works on Chroma"
-    ):
-        sample(maps._replace(info={}))
-
-
-def test_maps_of_another_model_family(sample, maps, demo):
-    flow = patched(demo, base="CONST")
-    with pytest.raises(
-        ValueError, match="made with an eps, v or EDM model, the connected model is a flow model"
-    ):
-        sample(maps, model=flow)
-
-
-def test_maps_whose_parts_differ_in_size(sample, maps):
-    with pytest.raises(ValueError, match="do not belong together: invert the image again"):
-        sample(maps._replace(zs=maps.zs[..., :16]))
-
-
-def test_maps_with_nan(sample, maps):
-    zs = maps.zs.clone()
-    zs[4, 0, 0, 0, 0] = float("nan")
-    with pytest.raises(ValueError, match="not finite at step 4"):
-        sample(maps._replace(zs=zs))
-
-
-def test_sampler_that_skips_everything(sample, maps):
-    with pytest.raises(
-        ValueError, match="skip_steps is 10, but the noise maps hold 10 steps: set it to 0"
-    ):
-        sample(maps, skip=10)
-
-
-def test_model_that_answers_nan(invert, demo):
-    model = demo.model.clone()
-    model.set_model_sampler_post_cfg_function(lambda args: args["denoised"] * float("nan"))
-    with pytest.raises(
-        ValueError, match="not finite at step 0: invert with a float32 model, or with a lower cfg"
-    ):
+    model = with_sampling(demo.model, "CONST", noise_scale=2.0)
+    with pytest.raises(ValueError, match=r"scales its noise by 2, .*connect a model with noise sc"):
         invert(model=model)
 
 
-def test_images_of_two_sizes(node):
-    with pytest.raises(
-        ValueError, match="reference is 1 x 40 x 32 pixels of 3 channels and image is 2"
-    ):
-        node("ReconstructionCheck", torch.zeros(1, 32, 40, 3), torch.zeros(2, 32, 32, 3))
+# The oldest supported host has fewer of them.
+KINDS = ("IMG_TO_IMG", "IMG_TO_IMG_FLOW", "V_PREDICTION_DDPM")
+OTHER_SAMPLINGS = [kind for kind in KINDS if hasattr(model_sampling, kind)]
 
 
-@pytest.mark.parametrize("indices", [[0], [0, 1, 2], []])
-def test_batch_index_of_another_batch(invert, indices):
-    latent = {"samples": torch.ones(2, 3, 32, 32), "batch_index": indices}
-    with pytest.raises(ValueError, match=rf"names {len(indices)} images, but it holds 2"):
-        invert(latent=latent)
+@pytest.mark.parametrize("base", OTHER_SAMPLINGS)
+def test_model_samplings_of_another_kind(invert, demo, base):
+    message = rf"sampling of this model \({base}\) cannot be inverted: connect an eps, v, EDM or f"
+    with pytest.raises(ValueError, match=message):
+        invert(model=with_sampling(demo.model, base))
 
 
-def test_sampler_whose_model_answers_nan(sample, maps, demo):
+@pytest.mark.parametrize("node_id", ["InvertedSampler", "NullTextOptimize"])
+def test_wrong_object_on_the_noise_maps_socket(node, demo, node_id):
+    with pytest.raises(ValueError, match="noise_maps holds a dict: connect the noise_maps output"):
+        node(node_id, **demo.source, noise_maps=demo.latent)
+
+
+@pytest.mark.parametrize(
+    "node_id", ["NoiseMapEdit", "SaveNoiseMaps", "InspectNoiseMaps", "NoiseMapsToLatent"]
+)
+def test_wrong_object_on_the_noise_maps_socket_of_a_tool(node, demo, node_id):
+    with pytest.raises(ValueError, match="noise_maps holds a dict: connect the noise_maps output"):
+        node(node_id, noise_maps=demo.latent)
+
+
+def of_channels(maps: NoiseMaps, channels) -> NoiseMaps:
+    return maps.replace(xs=maps.xs[:, :, channels], zs=maps.zs[:, :, channels])
+
+
+REMEDY = r"\. Connect the model that the maps were made with"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda maps: of_channels(maps, [0, 1, 2, 0]),
+            "has 4 channels in 2 dimensions, the connected model works on 3 in 2 .*" + REMEDY,
+        ),
+        (
+            lambda maps: maps.replace(xs=maps.xs.unsqueeze(3), zs=maps.zs.unsqueeze(3)),
+            "has 3 channels in 3 dimensions",
+        ),
+        (
+            lambda maps: maps.replace(latent_format="SD15"),
+            "hold SD15 latents, the connected model works on ChromaRadiance" + REMEDY,
+        ),
+    ],
+    ids=["channels", "dimensions", "format"],
+)
+def test_maps_of_another_model(sample, maps, change, message):
+    with pytest.raises(ValueError, match=message):
+        sample(change(maps))
+
+
+def test_maps_of_another_model_family(sample, maps, demo):
+    flow = with_sampling(demo.model, "CONST")
+    kinds = "made with an eps, v or EDM model, the connected model is a flow model"
+    with pytest.raises(ValueError, match=kinds + REMEDY):
+        sample(maps, model=flow)
+
+
+def test_sampler_that_skips_everything(sample, maps):
+    with pytest.raises(ValueError, match="skip_steps is 10, but of the 10 steps here at least one"):
+        sample(maps, skip_steps=10)
+
+
+@pytest.fixture
+def broken(demo):
+    """A model that answers NaN."""
     model = demo.model.clone()
     model.set_model_sampler_post_cfg_function(lambda args: args["denoised"] * float("nan"))
-    with pytest.raises(ValueError, match="returned NaN or infinite values under these prompts"):
-        sample(maps, model=model)
+    return model
+
+
+def test_model_that_answers_nan(invert, broken):
+    with pytest.raises(ValueError, match=r"NaN or infinite values at step 0 .*: invert with a f"):
+        invert(model=broken)
+
+
+def test_sampler_whose_model_answers_nan(sample, maps, broken):
+    message = "returned NaN or infinite values under these prompts: use a float32 model, or a lower"
+    with pytest.raises(ValueError, match=message):
+        sample(maps, model=broken)
 
 
 @pytest.mark.parametrize("mask", [torch.full((1, 32, 32), float("nan")), torch.zeros(0, 32, 32)])
-def test_mask_that_is_no_mask(sample, maps, mask):
-    with pytest.raises(ValueError, match=r"The mask \(shape .* is empty or holds NaN"):
+def test_mask_that_is_no_mask(node, sample, maps, mask):
+    message = r"The mask \(shape .* is empty or holds NaN: connect a mask of the image"
+    with pytest.raises(ValueError, match=message):
         sample(maps, mask=mask)
+    with pytest.raises(ValueError, match=message):
+        node("NoiseMapEdit", noise_maps=maps, operation="flip", mask=mask)
 
 
-def test_images_of_no_elements(node):
-    with pytest.raises(ValueError, match="The images are empty"):
-        node("ReconstructionCheck", torch.zeros(0, 32, 32, 3), torch.zeros(0, 32, 32, 3))
+@pytest.mark.parametrize(
+    ("reference", "image", "message"),
+    [
+        ((1, 32, 40, 3), (2, 32, 32, 3), "is 1 x 40 x 32 pixels of 3 channels and image is 2 x 32"),
+        ((0, 32, 32, 3), (0, 32, 32, 3), "The images are empty: connect at least one image each"),
+    ],
+)
+def test_images_that_cannot_be_compared(node, reference, image, message):
+    pair = {"reference": torch.zeros(reference), "image": torch.zeros(image)}
+    with pytest.raises(ValueError, match=message):
+        node("ReconstructionCheck", **pair)
+
+
+def test_images_that_hold_nan(node):
+    pair = {"reference": torch.zeros(1, 4, 4, 3), "image": torch.full((1, 4, 4, 3), float("nan"))}
+    with pytest.raises(ValueError, match="The images hold NaN or infinite values: check the VAE"):
+        node("ReconstructionCheck", **pair)

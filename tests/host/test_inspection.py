@@ -3,70 +3,60 @@
 import importlib
 import sys
 
+import latent_preview
 import pytest
 import torch
-from imprint_pack.inversion import recover_denoised, variance_per_step
+from comfy import latent_formats, sample, samplers
+from imprint_pack.inversion.schedule import Schedule
+from imprint_pack.inversion.statistics import recover_denoised, variance_per_step
 
 STEPS = 20
+SIZE = {"samples": torch.zeros(2, 3, 32, 24)}
 
 
 @pytest.fixture(scope="module")
-def prompts(demo):
-    with torch.inference_mode():
-        return demo.prompt(demo.caption), demo.prompt("")
+def record(node, demo):
+    def run(latent=SIZE, **settings):
+        given = {**demo.source, "latent_image": latent, "seed": 3, "steps": STEPS, "cfg": 1.5}
+        return node("RecordDDPM", **given | settings)
+
+    return run
 
 
-def recorded(node, model, prompts, *, scheduler="ddim_uniform", latent=None, seed=3, eta=1.0):
-    latent = latent or {"samples": torch.zeros(2, 3, 32, 24)}
-    return node("RecordDDPM", model, *prompts, latent, seed, STEPS, 1.5, scheduler, eta)
-
-
-@pytest.mark.parametrize("prediction", ["v", "flow"])
+@pytest.mark.parametrize("family", ["v", "flow"])
 @pytest.mark.parametrize("eta", [0.4, 1.0])
-def test_recorded_maps_give_the_sampled_picture(node, prompts, prediction, eta):
-    model = node("LoadDemoModel", prediction)[0]
-    scheduler = "simple" if prediction == "flow" else "ddim_uniform"
-    maps, latent = recorded(node, model, prompts, scheduler=scheduler, eta=eta)
-    (out,) = node("InvertedSampler", model, *prompts, maps, 1.5, 0)
+def test_recorded_maps_give_the_sampled_picture(node, record, demo, trained, family, eta):
+    model, scheduler = trained[family]
+    maps, latent = record(model=model, scheduler=scheduler, eta=eta)
+    (out,) = node("InvertedSampler", **demo.wired(demo.caption, model), noise_maps=maps, cfg=1.5)
     assert latent["samples"].shape == (2, 3, 32, 24)
     assert (out["samples"] - latent["samples"]).abs().max() <= 1e-5
     assert (variance_per_step(maps.zs[:-1]) - 1).abs().max() < 0.1
     assert not maps.zs[-1].any()
 
 
-def test_recording_uses_only_the_size_of_its_latent(node, demo, prompts):
-    empty, _ = recorded(node, demo.model, prompts, latent={"samples": torch.zeros(1, 3, 32, 32)})
-    full, _ = recorded(node, demo.model, prompts, latent=demo.latent)
-    assert full.xs.equal(empty.xs)
-    other, _ = recorded(node, demo.model, prompts, latent=demo.latent, seed=4)
-    assert not other.xs.equal(empty.xs)
+def test_recording_uses_only_the_size_of_its_latent(record, demo):
+    empty, _ = record({"samples": torch.zeros(1, 3, 32, 32)})
+    assert record(demo.latent)[0].xs.equal(empty.xs)
+    assert not record(demo.latent, seed=4)[0].xs.equal(empty.xs)
 
 
-def test_recording_makes_an_empty_latent_fit_the_model(node, demo, prompts):
+def test_recording_makes_an_empty_latent_fit_the_model(record):
     """ComfyUI's Empty Latent Image makes 4 channels, of 8 pixels a cell."""
-    latent = {"samples": torch.zeros(1, 4, 4, 5), "downscale_ratio_spacial": 8}
-    maps, _ = recorded(node, demo.model, prompts, latent=latent)
+    maps, _ = record({"samples": torch.zeros(1, 4, 4, 5), "downscale_ratio_spacial": 8})
     assert maps.xs.shape[1:] == (1, 3, 32, 40)
 
 
-def test_recorded_item_alone_equals_the_item_in_a_batch(node, demo, prompts):
-    together, _ = recorded(node, demo.model, prompts)
-    one = {"samples": torch.zeros(1, 3, 32, 24), "batch_index": [1]}
-    alone, _ = recorded(node, demo.model, prompts, latent=one)
-    assert alone.zs.equal(together.zs[:, 1:])
-    assert (alone.xs - together.xs[:, 1:]).abs().max() < 1e-4
-
-
 @pytest.fixture(scope="module")
-def maps(node, demo, prompts):
+def maps(node, demo):
+    latent = {"samples": demo.latent["samples"].repeat(2, 1, 1, 1)}
+    given = {"latent_image": latent, "steps": STEPS, "cfg": 1.0, "skip_steps": 0}
     with torch.inference_mode():
-        latent = {"samples": demo.latent["samples"].repeat(2, 1, 1, 1)}
-        arguments = demo.model, *prompts, latent, 0, STEPS, 1.0, "ddim_uniform", 0
-        return node("EFDDPMInvert", *arguments)[0]
+        return node("EFDDPMInvert", **demo.source, **given)[0]
 
 
 def test_one_picture_of_each_image_is_drawn(node, maps):
-    (image,) = node("InspectNoiseMaps", maps)
+    (image,) = node("InspectNoiseMaps", noise_maps=maps)
     assert image.shape[0] == 2
     assert image.shape[-1] == 3
     assert image.dtype == torch.float32
@@ -75,96 +65,92 @@ def test_one_picture_of_each_image_is_drawn(node, maps):
     assert not image[0].equal(image[1])
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"eta": 0.0},
-        {"eta": 0.5},
-        {"zs": torch.zeros(STEPS, 2, 3, 32, 32)},
-        {"info": {"latent_format": "StableAudio1"}},
-    ],
-)
-def test_bundles_of_every_kind_are_drawn(node, maps, changes):
-    (image,) = node("InspectNoiseMaps", maps._replace(**changes))
-    assert image.isfinite().all()
+def as_clip(maps):
+    shape = 1, 16, 3, 6, 10
+    clip = {"xs": torch.randn(STEPS + 1, *shape), "zs": torch.randn(STEPS, *shape)}
+    return maps.replace(**clip, latent_format="Wan21")
+
+
+KINDS = {
+    "no noise": lambda maps: maps.replace(schedule=Schedule(maps.schedule.sigmas, False, 0.0)),
+    "eta 0.5": lambda maps: maps.replace(schedule=Schedule(maps.schedule.sigmas, False, 0.5)),
+    "empty maps": lambda maps: maps.replace(zs=torch.zeros_like(maps.zs)),
+    "no preview colours": lambda maps: maps.replace(latent_format="StableAudio1"),
+    "one step": lambda maps: maps.replace(
+        xs=maps.xs[-2:], zs=maps.zs[-1:], schedule=maps.schedule.after(STEPS - 1)
+    ),
+    "video": as_clip,
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_bundles_of_every_kind_are_drawn(node, maps, kind):
+    bundle = KINDS[kind](maps.replace(xs=maps.xs[:, :1], zs=maps.zs[:, :1]))
+    (image,) = node("InspectNoiseMaps", noise_maps=bundle)
+    assert len(image) == 1
+    assert image.std() > 0.05  # ink on white
 
 
 def test_a_host_without_matplotlib_is_told_what_to_install(node, maps, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(RuntimeError, match=r"cannot be imported: install it .*pip install matplot"):
-        node("InspectNoiseMaps", maps)
-
-
-def test_one_step_and_video_are_drawn(node, maps):
-    one = maps._replace(xs=maps.xs[-2:], zs=maps.zs[-1:], sigmas=maps.sigmas[-2:])
-    assert node("InspectNoiseMaps", one)[0].isfinite().all()
-    video = torch.randn(STEPS + 1, 1, 16, 3, 6, 10)
-    info = {"latent_format": "Wan21"}
-    clip = maps._replace(xs=video, zs=torch.randn(STEPS, 1, 16, 3, 6, 10), info=info)
-    assert node("InspectNoiseMaps", clip)[0].isfinite().all()
+        node("InspectNoiseMaps", noise_maps=maps)
 
 
 @pytest.mark.parametrize(("name", "channels"), [("SD15", 4), ("SD3", 16), ("Flux2", 128)])
-def test_preview_colours_are_the_hosts(name, channels):
+def test_preview_colours_are_the_hosts(maps, name, channels):
     """Latents of models whose channels the host knows, and of one that it reshapes."""
-    import latent_preview
-    from comfy import latent_formats
-
-    plots = importlib.import_module("imprint_pack.nodes._plots")
+    latents = importlib.import_module("imprint_pack.nodes._host.latents")
     kind = getattr(latent_formats, name)()
     x = torch.randn(1, channels, 6, 5, generator=torch.Generator().manual_seed(0))
     previewer = latent_preview.Latent2RGBPreviewer(
         kind.latent_rgb_factors, kind.latent_rgb_factors_bias, kind.latent_rgb_factors_reshape
     )
     expected = torch.tensor(list(previewer.decode_latent_to_preview(x).getdata()))
-    found = (plots.latent_rgb(kind, x)[0].reshape(-1, 3) * 255).floor()
-    assert (found - expected).abs().max() <= 1
+    colours = latents.preview(maps.replace(latent_format=name), x)
+    assert (colours[0].reshape(-1, 3) * 255 - expected).abs().max() <= 1
 
 
-def test_latents_come_out_as_they_lie_in_the_bundle(node, maps):
-    (x,), (last,) = (node("NoiseMapsToLatent", maps, "x", step) for step in (3, STEPS))
-    (denoised,) = node("NoiseMapsToLatent", maps, "denoised", 3)
-    (z,) = node("NoiseMapsToLatent", maps, "z", 3)
-    assert x["samples"].equal(maps.xs[3])
-    assert last["samples"].equal(maps.xs[-1])
-    assert denoised["samples"].equal(recover_denoised(maps)[3])
-    assert z["samples"].equal(maps.zs[3])
+@pytest.fixture
+def taken(node, maps):
+    def run(what, step, maps=maps):
+        return node("NoiseMapsToLatent", noise_maps=maps, what=what, step=step)[0]["samples"]
+
+    return run
 
 
-def test_all_steps_come_out_as_a_batch(node, maps):
-    (latent,) = node("NoiseMapsToLatent", maps, "z", -1)
-    assert latent["samples"].equal(maps.zs.flatten(0, 1))
+def test_latents_come_out_as_they_lie_in_the_bundle(taken, maps):
+    assert taken("x", 3).equal(maps.xs[3])
+    assert taken("x", STEPS).equal(maps.xs[-1])
+    assert taken("denoised", 3).equal(recover_denoised(maps)[3])
+    assert taken("z", 3).equal(maps.zs[3])
 
 
-def test_latents_are_in_the_hosts_space(node, maps):
-    sd15 = maps._replace(
-        xs=maps.xs[:, :, [0, 1, 2, 0]],
-        zs=maps.zs[:, :, [0, 1, 2, 0]],
-        info={"latent_format": "SD15"},
-    )
-    (latent,) = node("NoiseMapsToLatent", sd15, "x", 0)
-    assert (latent["samples"] * 0.18215 - sd15.xs[0]).abs().max() < 1e-4
+def test_all_steps_come_out_as_a_batch(taken, maps):
+    assert taken("z", -1).equal(maps.zs.flatten(0, 1))
 
 
-def test_a_stock_sampler_continues_from_a_step_of_a_flow_model(node, prompts, demo):
-    from comfy import sample, samplers
+def test_latents_are_in_the_hosts_space(taken, maps):
+    channels = [0, 1, 2, 0]
+    both = {"xs": maps.xs[:, :, channels], "zs": maps.zs[:, :, channels]}
+    sd15 = maps.replace(**both, latent_format="SD15")
+    assert (taken("x", 0, sd15) * 0.18215 - sd15.xs[0]).abs().max() < 1e-4
 
-    model = node("LoadDemoModel", "flow")[0]
-    arguments = model, *prompts, demo.latent, 0, STEPS, 1.0, "simple", 0
-    maps = node("EFDDPMInvert", *arguments)[0]
-    (latent,) = node("NoiseMapsToLatent", maps, "x", 12)
-    nothing = torch.zeros_like(latent["samples"])
-    sampling = model.get_model_object("model_sampling")
-    start = sampling.noise_scaling(torch.tensor(maps.sigmas[12]), nothing, latent["samples"])
+
+def test_a_stock_sampler_continues_from_a_step_of_a_flow_model(node, taken, demo, trained):
+    wires = demo.wired(demo.caption, trained["flow"][0])
+    given = {"latent_image": demo.latent, "steps": STEPS, "cfg": 1.0, "scheduler": "simple"}
+    (maps,) = node("EFDDPMInvert", **wires, **given, skip_steps=0)
+    latent, sigmas = taken("x", 12, maps), torch.tensor(maps.schedule.sigmas[12:])
+    nothing, sampling = torch.zeros_like(latent), wires["model"].get_model_object("model_sampling")
+    start = sampling.noise_scaling(sigmas[0], nothing, latent)
     assert (start - maps.xs[12]).abs().max() <= 1e-5
-    sigmas = torch.tensor(maps.sigmas[12:])
-    euler = samplers.sampler_object("euler")
-    continued = sample.sample_custom(
-        model, nothing, 1.0, euler, sigmas, *prompts, latent["samples"], disable_pbar=True
-    )
+    prompts = wires["positive"], wires["negative"]
+    arguments = wires["model"], nothing, 1.0, samplers.sampler_object("euler"), sigmas, *prompts
+    continued = sample.sample_custom(*arguments, latent, disable_pbar=True)
     assert (continued - demo.latent["samples"]).abs().mean() < 0.2
-    with pytest.raises(ValueError, match=r"flow model is noise alone \(sigma 1\)"):
-        node("NoiseMapsToLatent", maps, "x", 0)
+    with pytest.raises(ValueError, match=r"flow model is pure noise \(sigma 1\).*: set step to 1"):
+        taken("x", 0, maps)
 
 
 @pytest.mark.parametrize(
@@ -174,12 +160,12 @@ def test_a_stock_sampler_continues_from_a_step_of_a_flow_model(node, prompts, de
         ("x", STEPS + 1, "step is 21, but x has 21 steps: set it to 20"),
     ],
 )
-def test_steps_that_are_not_there_are_named(node, maps, what, step, message):
+def test_steps_that_are_not_there_are_named(taken, what, step, message):
     with pytest.raises(ValueError, match=message):
-        node("NoiseMapsToLatent", maps, what, step)
+        taken(what, step)
 
 
-def test_all_steps_of_a_video_are_refused(node, maps):
-    video = maps._replace(xs=maps.xs.unsqueeze(3), zs=maps.zs.unsqueeze(3))
-    with pytest.raises(ValueError, match="all steps of a video are no batch: take one at a time"):
-        node("NoiseMapsToLatent", video, "x", -1)
+def test_all_steps_of_a_video_are_refused(taken, maps):
+    message = "step is -1, but the steps of a video do not fit into one batch: choose one step"
+    with pytest.raises(ValueError, match=message):
+        taken("x", -1, as_clip(maps))

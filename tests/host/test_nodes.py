@@ -1,255 +1,171 @@
-"""What users of the graph rely on: cost, batches, masks, repeatability, video."""
+"""What users of the graph rely on: cost, masks, repeatability, interrupts, words under a node."""
 
+import comfy.model_management as mm
 import pytest
 import torch
+from comfy import sample
+from tiny_models import cfg_guider, counting, sigmas_of
 
 STEPS = 10
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
+def invert(node, demo):
+    def run(**settings):
+        given = {**demo.source, "latent_image": demo.latent, "steps": STEPS, "cfg": 1.0}
+        return node("EFDDPMInvert", **{"skip_steps": 0, **given, **settings})[0]
+
+    return run
+
+
+@pytest.fixture(scope="module")
 def edit(node, demo):
     """Inverts a latent and edits it to blue."""
 
-    def run(latent, *, mask=None, seed=0, path="edit_friendly", target="a blue circle on grass"):
-        source, empty = demo.prompt(demo.caption), demo.prompt("")
-        (maps,) = node(
-            "EFDDPMInvert",
-            demo.model,
-            source,
-            empty,
-            latent,
-            seed,
-            STEPS,
-            2.0,
-            "ddim_uniform",
-            3,
-            path=path,
-        )
-        (out,) = node("InvertedSampler", demo.model, demo.prompt(target), empty, maps, 4.0, 0, mask)
+    def run(latent=None, *, mask=None, **settings):
+        given = {"latent_image": latent or demo.latent, "steps": STEPS, "cfg": 2.0, "skip_steps": 3}
+        (maps,) = node("EFDDPMInvert", **demo.source, **given, **settings)
+        (out,) = node("InvertedSampler", **demo.target, noise_maps=maps, cfg=4.0, mask=mask)
         return out["samples"]
 
     return run
 
 
-def batch_of(demo, node, count):
-    images = [node("DemoImage", "circle", "red", "grass", i)[0] for i in range(count)]
-    return {"samples": demo.vae.encode(torch.cat(images))}
+@pytest.fixture(scope="module")
+def edited(edit):
+    with torch.inference_mode():
+        return edit()
 
 
-@pytest.mark.parametrize(("cfg", "rows"), [(1.0, 64), (3.5, 128)])
-def test_inversion_costs_one_evaluation_per_kept_step(node, demo, cfg, rows):
-    evaluated = []
-    hook = demo.model.model.diffusion_model.register_forward_pre_hook(
-        lambda _, args: evaluated.append(len(args[0]))
-    )
-    prompts = demo.prompt(demo.caption), demo.prompt("")
-    node("EFDDPMInvert", demo.model, *prompts, demo.latent, 0, 100, cfg, "ddim_uniform", 36)
-    hook.remove()
-    assert sum(evaluated) == rows  # conditional and unconditional rows
+@pytest.fixture(scope="module")
+def batch(node, demo):
+    with torch.inference_mode():
+        pictures = [node("DemoImage", variation=i)[0] for i in range(2)]
+        return {"samples": demo.vae.encode(torch.cat(pictures))}
+
+
+@pytest.mark.parametrize(("cfg", "rows"), [(1.0, 16), (3.5, 32)])
+def test_inversion_costs_one_evaluation_per_kept_step(invert, demo, cfg, rows):
+    counted = counting(demo.model)
+    invert(steps=25, cfg=cfg, skip_steps=9)
+    counted.remove()
+    assert sum(counted.rows) == rows  # conditional and unconditional rows
+
+
+@pytest.mark.parametrize("batch_timesteps", [0, 4])
+def test_batched_timesteps_share_model_calls(invert, demo, batch_timesteps):
+    counted = counting(demo.model)
+    invert(batch_timesteps=batch_timesteps)
+    counted.remove()
+    assert sum(counted.rows) == STEPS
+    assert max(counted.rows) == (batch_timesteps or STEPS)
 
 
 @pytest.mark.parametrize("path", ["edit_friendly", "native"])
-def test_second_run_is_identical_whatever_is_drawn_in_between(edit, demo, path):
-    first = edit(demo.latent, path=path)
-    torch.randn(100)
-    assert edit(demo.latent, path=path).equal(first)
+def test_another_seed_gives_another_edit(edit, path):
+    assert (edit(path=path) - edit(path=path, seed=1)).abs().max() > 0.01
 
 
-def test_global_random_state_is_left_alone(edit, demo):
-    torch.manual_seed(5)
-    expected = torch.rand(1)
-    torch.manual_seed(5)
-    edit(demo.latent)
-    assert torch.rand(1).equal(expected)
-
-
-def test_another_seed_gives_another_edit(edit, demo):
-    assert (edit(demo.latent) - edit(demo.latent, seed=1)).abs().max() > 0.01
-
-
-def test_inputs_are_left_alone(edit, demo):
-    before = demo.latent["samples"].clone()
-    edit(demo.latent)
-    assert demo.latent["samples"].equal(before)
-    assert set(demo.latent) == {"samples"}
-
-
-def test_item_alone_equals_the_item_in_a_batch(edit, node, demo):
-    batch = batch_of(demo, node, 3)["samples"]
-    together = edit({"samples": batch})
-    alone = edit({"samples": batch[1:2], "batch_index": [1]})
-    assert (together[1:2] - alone).abs().max() < 1e-4  # a batch sums in another order
-
-
-def test_mask_keeps_the_outside_exactly(edit, demo):
-    mask = torch.zeros(1, 32, 32)
-    mask[:, :, 16:] = 1
-    edited, source = edit(demo.latent, mask=mask), demo.latent["samples"]
-    assert (edited - source)[..., :16].abs().max() <= 1e-6
-    assert (edited - source)[..., 16:].abs().max() > 0.1
-
-
-def test_mask_of_another_size_is_resized_as_the_host_does(edit, demo):
+def test_mask_of_another_size_is_resized_as_the_host_does(edit):
     large, small = torch.zeros(1, 128, 128), torch.zeros(1, 32, 32)
     large[:, :, 64:] = 1
     small[:, :, 16:] = 1
-    assert edit(demo.latent, mask=large).equal(edit(demo.latent, mask=small))
+    assert edit(mask=large).equal(edit(mask=small))
 
 
-def test_one_mask_per_image(edit, node, demo):
-    batch = batch_of(demo, node, 2)
+def test_one_mask_per_image(edit, batch):
     masks = torch.stack([torch.zeros(32, 32), torch.ones(32, 32)])
-    edited = edit(batch, mask=masks)
-    assert (edited - batch["samples"])[0].abs().max() <= 1e-6
-    assert (edited - batch["samples"])[1].abs().max() > 0.1
+    change = (edit(batch, mask=masks) - batch["samples"]).abs()
+    assert change[0].max() <= 1e-6
+    assert change[1].max() > 0.1
 
 
-def test_mask_on_the_latent_is_ignored_with_one_line(edit, demo, caplog):
+def test_mask_on_the_latent_is_ignored_with_one_line(edit, edited, demo, caplog):
     caplog.set_level("INFO")
-    edited = edit({**demo.latent, "noise_mask": torch.zeros(1, 32, 32)})
-    assert edited.equal(edit(demo.latent))
-    assert sum("noise_mask is ignored" in line for line in caplog.messages) == 1
+    assert edit({**demo.latent, "noise_mask": torch.zeros(1, 32, 32)}).equal(edited)
+    lines = [line for line in caplog.messages if "noise_mask is ignored; connect the mask" in line]
+    assert len(lines) == 1
 
 
-def test_skipping_most_steps_warns(node, demo, caplog):
-    prompts = demo.prompt(demo.caption), demo.prompt("")
-    node("EFDDPMInvert", demo.model, *prompts, demo.latent, 0, STEPS, 1.0, "ddim_uniform", 7)
-    assert "7 of 10 steps are skipped" in caplog.text
+@pytest.mark.parametrize(("skip", "warned"), [(6, False), (7, True)])
+def test_skipping_most_steps_warns(invert, caplog, skip, warned):
+    invert(skip_steps=skip)
+    assert (f"{skip} of 10 steps are skipped, so the edit can hardly" in caplog.text) == warned
 
 
-def test_another_cfg_is_said_in_one_line(edit, demo, caplog):
+def test_another_cfg_is_said_in_one_line(edit, caplog):
     caplog.set_level("INFO")
-    edit(demo.latent)
-    assert "Inverted at cfg 2, sampled at 4" in caplog.text
+    edit()
+    assert caplog.text.count("Inverted at cfg 2, sampled at 4: an edit, not a reconstruction.") == 1
 
 
-def test_out_of_memory_halves_the_batch(node, demo):
+@pytest.mark.parametrize(("asked", "given"), [(20, 20), (30, 31)])
+def test_a_scheduler_with_other_steps_is_said(invert, caplog, asked, given):
+    caplog.set_level("INFO")
+    assert len(invert(steps=asked, skip_steps=asked - 1).zs) == given - asked + 1
+    assert (f"ddim_uniform gives {given} steps here instead of {asked}." in caplog.text) == (
+        asked != given
+    )
+
+
+def test_out_of_memory_halves_the_batch(invert, demo, batch):
     """The network refuses more than 10 rows, as a full GPU would."""
-    largest, refused = [], []
+    refused = []
 
-    def refuse(_, args):
-        if len(args[0]) > 10:
-            refused.append(len(args[0]))
+    def refuse(count):
+        if counted.rows[-1] > 10:
+            refused.append(counted.rows.pop())
             raise torch.OutOfMemoryError("no memory for this batch")
-        largest.append(len(args[0]))
 
-    prompts = demo.prompt(demo.caption), demo.prompt("")
-    arguments = demo.model, *prompts, batch_of(demo, node, 2), 0, STEPS, 1.0, "ddim_uniform", 0
-    hook = demo.model.model.diffusion_model.register_forward_pre_hook(refuse)
-    (halved,) = node("EFDDPMInvert", *arguments, batch_timesteps=STEPS)
-    hook.remove()
-    (single,) = node("EFDDPMInvert", *arguments, batch_timesteps=1)
-    assert max(largest) == 10
+    counted = counting(demo.model, refuse)
+    halved = invert(latent_image=batch, batch_timesteps=STEPS)
+    counted.remove()
+    single = invert(latent_image=batch)
+    assert max(counted.rows) == 10
     assert refused == [20]  # the size that fits is remembered
     assert (halved.zs - single.zs).abs().max() < 1e-2  # up to rounding, at maps of size 10
 
 
-def test_interrupt_stops_within_one_evaluation_and_leaves_the_model_as_it_was(node, demo):
-    import comfy.model_management as mm
-    from comfy import sample
+def test_out_of_memory_of_a_single_timestep_is_the_users_to_know(invert, demo):
+    def refuse(count):
+        raise torch.OutOfMemoryError("no memory for this batch")
 
-    prompts = demo.prompt(demo.caption), demo.prompt("")
+    counted = counting(demo.model, refuse)
+    with pytest.raises(torch.OutOfMemoryError):
+        invert(batch_timesteps=STEPS)
+    counted.remove()
+    assert counted.rows == [10, 5, 2, 1]
+
+
+def test_interrupt_stops_within_one_evaluation_and_leaves_the_model_as_it_was(invert, demo):
+    empty = torch.zeros(1, 3, 32, 32)
+    noise = sample.prepare_noise(empty, 0)
 
     def stock():
-        latent = torch.zeros(1, 3, 32, 32)
-        noise = sample.prepare_noise(latent, 0)
-        return sample.sample(
-            demo.model,
-            noise,
-            5,
-            3.0,
-            "euler",
-            "normal",
-            *prompts,
-            latent,
-            disable_pbar=True,
-            seed=0,
-        )
+        prompts = demo.source["positive"], demo.source["negative"]
+        arguments = demo.model, noise, 5, 3.0, "euler", "normal", *prompts, empty
+        return sample.sample(*arguments, disable_pbar=True, seed=0)
 
-    before, evaluations = stock(), []
-
-    def interrupt(_, args):
-        evaluations.append(len(args[0]))
-        if len(evaluations) == 7:
-            mm.interrupt_current_processing(True)
-
-    hook = demo.model.model.diffusion_model.register_forward_pre_hook(interrupt)
+    before = stock()
+    counted = counting(
+        demo.model, lambda count: count == 7 and mm.interrupt_current_processing(True)
+    )
     with pytest.raises(mm.InterruptProcessingException):
-        node("EFDDPMInvert", demo.model, *prompts, demo.latent, 0, 50, 1.0, "ddim_uniform", 0)
-    hook.remove()
-    assert len(evaluations) == 7
+        invert(steps=50)
+    counted.remove()
+    assert len(counted.rows) == 7
     assert stock().equal(before)
 
 
-def test_custom_nodes_equal_the_simple_ones(node, demo):
-    from comfy.samplers import CFGGuider, calculate_sigmas
-
-    source, target, empty = (
-        demo.prompt(text) for text in (demo.caption, "a blue circle on grass", "")
-    )
-    (maps,) = node(
-        "EFDDPMInvert", demo.model, source, empty, demo.latent, 4, STEPS, 2.0, "ddim_uniform", 3
-    )
-    (simple,) = node("InvertedSampler", demo.model, target, empty, maps, 4.0, 0)
-    guiders = []
-    for positive, cfg in ((source, 2.0), (target, 4.0)):
-        guiders.append(CFGGuider(demo.model))
-        guiders[-1].set_conds(positive, empty)
-        guiders[-1].set_cfg(cfg)
-    sigmas = calculate_sigmas(demo.model.get_model_object("model_sampling"), "ddim_uniform", STEPS)
-    (custom,) = node("EFDDPMInvertCustom", guiders[0], sigmas, demo.latent, 4, 3)
+def test_custom_nodes_equal_the_simple_ones(node, demo, invert, edited):
+    maps = invert(cfg=2.0, skip_steps=3)
+    source, target = cfg_guider(demo.source, 2.0), cfg_guider(demo.target, 4.0)
+    sigmas = sigmas_of(demo.model, "ddim_uniform", STEPS)
+    wires = {"guider": source, "sigmas": sigmas, "latent_image": demo.latent}
+    (custom,) = node("EFDDPMInvertCustom", **wires, skip_steps=3)
     assert custom.zs.equal(maps.zs)
-    assert node("InvertedSamplerCustom", guiders[1], custom, 0)[0]["samples"].equal(
-        simple["samples"]
-    )
-
-
-def test_residual_0_is_the_authors_reconstruction(node, demo):
-    prompts = demo.prompt(demo.caption), demo.prompt("")
-    (maps,) = node(
-        "EFDDPMInvert", demo.model, *prompts, demo.latent, 0, STEPS, 1.0, "ddim_uniform", 0
-    )
-    (out,) = node("InvertedSampler", demo.model, *prompts, maps, 1.0, 0, residual=0.0)
-    error = (out["samples"] - demo.latent["samples"]).abs().max()
-    assert error == pytest.approx(maps.zs[-1].abs().max().item(), rel=1e-3)
-    assert error > 1e-3
-
-
-def test_video_latents_return_exactly(node):
-    """A tiny model of the host's WAN family: flow, 16 channels, (batch, channels, frames, height,
-    width).
-    """
-    from comfy import latent_formats, model_base, model_patcher, supported_models
-
-    config = supported_models.WAN21_T2V(
-        {
-            "image_model": "wan2.1",
-            "model_type": "t2v",
-            "dim": 48,
-            "ffn_dim": 64,
-            "num_heads": 2,
-            "num_layers": 2,
-            "text_dim": 16,
-            "freq_dim": 32,
-            "in_dim": 16,
-            "out_dim": 16,
-        }
-    )
-    config.set_inference_dtype(torch.float32, None)
-    model = model_base.WAN21(config, device=torch.device("cpu"))
-    generator = torch.Generator().manual_seed(0)
-    for parameter in model.parameters():
-        parameter.copy_(0.05 * torch.randn(parameter.shape, generator=generator))
-    patcher = model_patcher.ModelPatcher(model, torch.device("cpu"), torch.device("cpu"))
-    prompt = [[torch.randn(1, 8, 16, generator=generator), {}]]
-    latent = {"samples": torch.randn(1, 16, 3, 6, 10, generator=generator)}
-    assert isinstance(model.latent_format, latent_formats.Wan21)
-    (maps,) = node("EFDDPMInvert", patcher, prompt, prompt, latent, 0, STEPS, 1.0, "simple", 0)
-    (out,) = node("InvertedSampler", patcher, prompt, prompt, maps, 1.0, 0)
-    assert (out["samples"] - latent["samples"]).abs().max() <= 1e-5
-    mask = torch.zeros(1, 48, 80)
-    (masked,) = node("InvertedSampler", patcher, prompt, prompt, maps, 1.0, 0, mask)
-    assert (masked["samples"] - latent["samples"]).abs().max() <= 1e-5
+    (out,) = node("InvertedSamplerCustom", guider=target, noise_maps=custom)
+    assert out["samples"].equal(edited)
 
 
 def test_demo_words_that_are_unknown_are_ignored_with_one_line(demo, caplog):

@@ -1,0 +1,109 @@
+"""Gradients through the host's network: what they cost, and that nothing of them is left behind."""
+
+import importlib
+
+import comfy.model_management as mm
+import pytest
+import torch
+from tiny_models import counting, tiny_unet, unet_prompt
+
+STEPS = 8
+
+
+@pytest.fixture
+def gradients():
+    return importlib.import_module("imprint_pack.nodes._host.gradients")
+
+
+@pytest.mark.parametrize("kind", ["SD15", "SDXL"])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_half_precision_models_learn_what_float32_learns(null_text, kind, dtype):
+    settings = {"method": "null_text", "method.inner_steps": 5}
+    exact, *_ = null_text.of_unet(tiny_unet(kind), **settings)
+    half, *_ = null_text.of_unet(tiny_unet(kind, dtype), **settings)
+    start = unet_prompt(2)[0][0]
+    moved, expected = (maps.uncond[0] - start for maps in (half, exact))
+    assert half.uncond.dtype == torch.float32
+    cosine = torch.nn.functional.cosine_similarity(moved.flatten(), expected.flatten(), dim=0)
+    assert cosine > 0.8  # Adam's first updates are signs, which small errors can turn
+
+
+def test_fast_costs_three_evaluations_and_a_backward_pass_per_step(null_text, demo):
+    counted = counting(demo.model)
+    null_text.optimize()
+    counted.remove()
+    # The prompt once, the embedding before and after its only update; the last steps have two.
+    assert counted.rows == [1] * (3 * STEPS + 2)
+
+
+def test_recomputed_activations_give_the_same_null_text(
+    null_text, gradients, monkeypatch
+):
+    monkeypatch.setattr(gradients, "_memory_is_short", lambda *args: True)
+    original, asked = gradients._recordable, []
+    monkeypatch.setattr(
+        gradients, "_recordable", lambda network, r: asked.append(r) or original(network, r)
+    )
+    recomputed, *_ = null_text.optimize()
+    assert asked == [True]
+    assert (null_text.fast[0].uncond - recomputed.uncond).abs().max() < 1e-5
+
+
+def test_out_of_memory_in_the_backward_pass_starts_again_with_recomputation(
+    null_text, demo, caplog
+):
+    caplog.set_level("INFO")
+
+    def fail(count):
+        if count == 9:
+            raise torch.OutOfMemoryError("backward")
+
+    counted = counting(demo.model, fail)
+    maps, *_ = null_text.optimize()
+    counted.remove()
+    assert (null_text.fast[0].uncond - maps.uncond).abs().max() < 1e-5
+    assert "Memory is short: activations are computed twice, which is slower." in caplog.text
+
+
+class TestLeavesTheModelAlone:
+    """Whatever ends the run, the next stock run has the same bits and autograd is off."""
+
+    @pytest.fixture(autouse=True)
+    def _unchanged(self, demo, null_text):
+        network = demo.model.model.diffusion_model
+        before, tables = null_text.stock(demo.model), dict(network.named_parameters())
+        yield
+        assert dict(network.named_parameters()).keys() == tables.keys()
+        assert all(p is tables[name] for name, p in network.named_parameters())
+        assert not any("forward" in vars(module) for module in network.modules())
+        assert not mm.in_training
+        assert null_text.stock(demo.model).equal(before)
+        assert not any(getattr(module, "weight_function", None) for module in network.modules())
+        assert torch.is_inference_mode_enabled()
+
+    @pytest.mark.parametrize("short", [False, True])
+    def test_after_success(self, null_text, gradients, monkeypatch, short):
+        monkeypatch.setattr(gradients, "_memory_is_short", lambda *args: short)
+        null_text.optimize()
+
+    @pytest.mark.parametrize("short", [False, True])
+    def test_after_an_error(self, demo, null_text, gradients, monkeypatch, short):
+        monkeypatch.setattr(gradients, "_memory_is_short", lambda *args: short)
+
+        def fail(count):
+            if count == 9:
+                raise RuntimeError("broken layer")
+
+        counted = counting(demo.model, fail)
+        with pytest.raises(RuntimeError, match="broken layer"):
+            null_text.optimize()
+        counted.remove()
+
+    def test_after_an_interrupt_within_one_evaluation(self, demo, null_text):
+        counted = counting(
+            demo.model, lambda count: count == 9 and mm.interrupt_current_processing(True)
+        )
+        with pytest.raises(mm.InterruptProcessingException):
+            null_text.optimize()
+        counted.remove()
+        assert len(counted.rows) == 9

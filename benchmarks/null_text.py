@@ -4,11 +4,8 @@
 
 For plain DDIM, the paper's null text, its start from the source prompt, negative-prompt inversion
 (NPI) and the node's `fast`: PSNR of the reconstruction without residuals, the scores of the edit
-with the sampler's defaults, network evaluations per picture (a backward pass counts 2), and time in
-units of the DDIM inversion's.
+with the sampler's defaults, and network evaluations per picture (a backward pass counts 2).
 """
-
-import time
 
 import torch
 from torch import Tensor
@@ -65,20 +62,16 @@ def evaluations(maps: NoiseMaps) -> int:
 
 def compare(task: Task, cfg: float) -> tuple[dict[str, dict], dict[str, dict], list[Tensor]]:
     """A row per method, the lead of `fast` over each other, and the edited pictures."""
-    started = time.perf_counter()
     pivot = task.invert_ddim(STEPS)
-    unit = time.perf_counter() - started
     rows, values, pictures = {}, {}, []
     for name, method in METHODS.items():
-        maps, started = pivot, time.perf_counter()
+        maps = pivot
         if method:
             prompts = task.prompts(task.source_prompt, cfg)
             maps, *_ = outputs(NullTextOptimize, **prompts, noise_maps=pivot, method=method)
-        seconds = time.perf_counter() - started
         at_cfg = 1.0 if name == "DDIM at cfg 1" else cfg
         values[name], images = reconstruct_and_edit(task, maps, at_cfg)
-        costs = {"evaluations": evaluations(maps), "time": seconds / unit if method else 0.0}
-        rows[name] = means(values[name]) | costs
+        rows[name] = {**means(values[name]), "evaluations": evaluations(maps)}
         pictures.append(images[:SHOWN])
     leads = {
         f"over {name}": {

@@ -24,7 +24,6 @@ from .task import Task, word_task
 KEYS = ("reconstruction", "ideal")
 SWEEP = {
     "betas": [(0.0, 0.99), (0.6, 0.99), (0.9, 0.99), (0.3, 0.9), (0.3, 0.999)],
-    "return_over": [0.02, 0.08, 0.32, 1.0],
     "late": [0.5, 0.85, 1.0],
     "learning_rate": [0.025, 0.1],
     "inner_steps": [2],

@@ -57,28 +57,44 @@ def null_text_inversion(
         aim = Aim(guide(x, x.new_full(x.shape[:1], step.sigma)), x, step, pivot[i + 1], schedule)
         adam = torch.optim.Adam([uncond], learning_rate * (1.0 - passed / 2))
         stop = tolerance + 1e-3 * passed  # the authors' 2e-5 more at each of 50 steps
-        landing = aim.land(uncond)
-        best, running = landing.kept(), torch.ones_like(landing.loss, dtype=torch.bool)
-        updates.append(torch.zeros_like(running, dtype=torch.int64))
-        for _ in range(inner_steps):
-            # The authors update, and then test the loss from before that update.
-            updated, running = running, running & (landing.loss >= stop)
-            landing = aim.improve(landing, adam)
-            best = best.replaced(landing.kept(), updated & (landing.loss < best.loss))
-            updates[i] += updated
-            # The only wait for the device, beside network evaluations.
-            if not running.any():
-                break
+        best, count = search(aim, uncond, adam, inner_steps, stop)
         check_finite(i, schedule, best.loss, uncond)
         x = best.hand_on(uncond)
         landings.append(best)
+        updates.append(count)
         if on_step:
             on_step(i + 1, x, best.denoised, best.loss)
     return collect(pivot[0], landings, updates)
 
 
+# A network may add to its activations in place. The context keeps what that overwrites until it
+# ends, which is therefore after each step.
+@torch.autograd.graph.allow_mutation_on_saved_tensors()
+def search(
+    aim: "Aim", uncond: Tensor, adam: torch.optim.Adam, inner_steps: int, stop: float
+) -> tuple["Landing", Tensor]:
+    """The best landing of one step and how many updates were made for each image (batch,), at most
+    `inner_steps` and none after a loss below `stop`. `uncond` is the tensor that `adam` updates.
+    """
+    landing = aim.land(uncond)
+    best, running = landing.kept(), torch.ones_like(landing.loss, dtype=torch.bool)
+    updates = torch.zeros_like(running, dtype=torch.int64)
+    for _ in range(inner_steps):
+        # The authors update, and then test the loss from before that update.
+        updated, running = running, running & (landing.loss >= stop)
+        landing = aim.improve(landing, adam)
+        best = best.replaced(landing.kept(), updated & (landing.loss < best.loss))
+        updates += updated
+        # The only wait for the device, beside network evaluations.
+        if not running.any():
+            break
+    return best, updates
+
+
 class Landing(NamedTuple):
-    """An embedding and where it leads; loss is (batch,)."""
+    """An embedding and where it leads; loss (batch,) is the mean square error in the papers'
+    units.
+    """
 
     uncond: Tensor
     x_next: Tensor
@@ -119,15 +135,12 @@ class Aim(NamedTuple):
         """The papers' latent is x / sqrt(1 + sigma^2) where alpha is 1."""
         return 1.0 if self.schedule.flow else 1.0 + self.step.sigma_next**2
 
-    def loss(self, x_next: Tensor, target: Tensor) -> Tensor:
-        """The mean square error in the papers' units (batch,)."""
-        return (x_next - target).square().flatten(1).mean(1) / self.units
-
     def land(self, uncond: Tensor) -> Landing:
         """Where this embedding leads."""
         denoised = self.denoised_with(uncond)
         x_next = self.step.mean(self.x, denoised)
-        return Landing(uncond, x_next, denoised, self.loss(x_next, self.target))
+        square = (x_next - self.target).square().flatten(1).mean(1)
+        return Landing(uncond, x_next, denoised, square / self.units)
 
     def improve(self, landing: Landing, adam: torch.optim.Adam) -> Landing:
         """Where the embedding leads after one update."""

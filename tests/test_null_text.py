@@ -56,14 +56,17 @@ def test_gradient_equals_finite_differences(cfg, prediction):
             assert (gradient[:, token, component] - expected).abs().max() < 1e-7 * up.max()
 
 
-def test_loss_is_in_the_papers_units(network):
-    x, schedule = normal(*IMAGE), Schedule((3.0, 2.0), False, 0.0)
-    aim = Aim(None, x, schedule.steps[0], x, schedule)
-    paper = ((2 * x - x) / 5**0.5).square().mean((1, 2, 3))  # x_t = x / sqrt(1 + 2^2)
-    assert (aim.loss(2 * x, x) - paper).abs().max() < 1e-12
-    flow = Schedule((0.9, 0.8), True, 0.0)
-    plain = Aim(None, x, flow.steps[0], x, flow).loss(2 * x, x)
-    assert (plain - x.square().mean((1, 2, 3))).abs().max() < 1e-12
+@pytest.mark.parametrize(
+    ("sigmas", "flow", "scale"),
+    [((3.0, 2.0), False, 5**0.5), ((0.9, 0.8), True, 1.0)],  # x_t = x / sqrt(1 + 2^2)
+    ids=["eps", "flow"],
+)
+def test_loss_is_in_the_papers_units(sigmas, flow, scale):
+    x, schedule = normal(*IMAGE), Schedule(sigmas, flow, 0.0)
+    aim = Aim(lambda uncond: 2 * x, x, schedule.steps[0], x, schedule)
+    landing = aim.land(START)
+    paper = ((landing.x_next - x) / scale).square().mean((1, 2, 3))
+    assert (landing.loss - paper).abs().max() < 1e-12
 
 
 def test_null_text_brings_guided_sampling_back_to_the_pivot(network, pivot, found):

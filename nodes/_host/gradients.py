@@ -87,9 +87,7 @@ def _attempt(
         with _recordable(guider.inner_model.diffusion_model, recompute):
             return loop(run)
 
-    # The host's ControlNets and FreeU add to activations in place.
-    mutable = torch.autograd.graph.allow_mutation_on_saved_tensors()
-    with torch.inference_mode(False), torch.enable_grad(), mutable:
+    with torch.inference_mode(False), torch.enable_grad():
         return run(guider, latent.clone(), schedule, recorded)
 
 

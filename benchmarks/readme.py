@@ -1,8 +1,8 @@
-"""Writes README's section "Measured" and `benchmarks/README.md`: `make readme`.
+"""Writes the numbers of README and `benchmarks/README.md` anew, from `benchmarks/results/`.
 
-Their templates lie in `benchmarks/readme/`. In them `{name[key]}` is a value of
-`benchmarks/results/<name>.json`, and a line `@ name/key | {name} | {column:.1f} |` becomes one row
-for each entry of the table there. Needs no host.
+In both pages a number stands between `<!--{name[key]:.1f}-->` and `<!---->`, where `{...}` formats
+a value of `results/<name>.json`. Lines `<!-- name/key: | {name} | {column:.1f} | -->` above a table
+make its rows, one for each entry there. Needs no host.
 """
 
 import json
@@ -12,7 +12,11 @@ from operator import getitem
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-TEMPLATES = ROOT / "benchmarks" / "readme"
+PAGES = ROOT / "README.md", ROOT / "benchmarks" / "README.md"
+
+NUMBER = re.compile(r"<!--(\{.+?\})-->.*?<!---->")
+ROWS = re.compile(r"^<!-- (.+?): (\|.*\|) -->$", re.M)
+TABLE = re.compile(r"^((?:<!-- .+?: \|.*\| -->\n)+\|.*\n\|[-|]+\n)((?:\|.*\n)*)", re.M)
 
 
 class Interval(dict):
@@ -31,33 +35,23 @@ def known(values: dict) -> dict:
     return Interval(values) if [*values] == ["value", "low", "high"] else values
 
 
-def filled(template: str) -> str:
-    """A template's text with the numbers of the results."""
+def filled(page: str) -> str:
+    """A page with the numbers of the results."""
     paths = (ROOT / "benchmarks" / "results").glob("*.json")
     results = {path.stem: json.loads(path.read_text(), object_hook=known) for path in paths}
 
-    def rows(line: re.Match) -> str:
-        table = reduce(getitem, line[1].split("/"), results)
-        return "\n".join(line[2].format(**{"name": name, **row}) for name, row in table.items())
+    def table(found: re.Match) -> str:
+        rows = [
+            row.format(**{"name": name, **values}) + "\n"
+            for place, row in ROWS.findall(found[1])
+            for name, values in reduce(getitem, place.split("/"), results).items()
+        ]
+        return found[1] + "".join(rows)
 
-    parts = re.split(r"^(@ .*)$", (TEMPLATES / template).read_text(), flags=re.M)
-    directive = re.compile(r"@ (.*?) (\|.*)")
-    found = (re.fullmatch(directive, part) for part in parts)
-    return "".join(
-        rows(line) if line else part.format(**results)
-        for part, line in zip(parts, found, strict=True)
-    )
-
-
-def pages() -> dict[Path, str]:
-    """What the two pages should hold."""
-    readme = ROOT / "README.md"
-    before, rest = readme.read_text().split("## Measured\n", 1)
-    after = rest[rest.index("\n## ") + 1 :]
-    text = before + filled("measured.md") + after
-    return {readme: text, ROOT / "benchmarks" / "README.md": filled("benchmarks.md")}
+    page = TABLE.sub(table, page)
+    return NUMBER.sub(lambda found: f"<!--{found[1]}-->{found[1].format(**results)}<!---->", page)
 
 
 if __name__ == "__main__":
-    for path, text in pages().items():
-        path.write_text(text)
+    for path in PAGES:
+        path.write_text(filled(path.read_text()))

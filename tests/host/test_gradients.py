@@ -36,9 +36,7 @@ def test_fast_costs_three_evaluations_and_a_backward_pass_per_step(null_text, de
     assert counted.rows == [1] * (3 * STEPS + 2)
 
 
-def test_recomputed_activations_give_the_same_null_text(
-    null_text, gradients, monkeypatch
-):
+def test_recomputed_activations_give_the_same_null_text(null_text, gradients, monkeypatch):
     monkeypatch.setattr(gradients, "_memory_is_short", lambda *args: True)
     original, asked = gradients._recordable, []
     monkeypatch.setattr(

@@ -87,7 +87,9 @@ def test_stock_sampler_of_a_flow_model_equals_inverted_sampler(null_text, demo, 
 
 def test_custom_sampler_takes_null_text(node, null_text, demo):
     guider = cfg_guider(demo.source, CFG)
-    (out,) = node("InvertedSamplerCustom", guider=guider, noise_maps=null_text.fast[0], residual=0.0)
+    (out,) = node(
+        "InvertedSamplerCustom", guider=guider, noise_maps=null_text.fast[0], residual=0.0
+    )
     assert out["samples"].equal(null_text.replay(null_text.fast[0]))
     assert len(guider.original_conds["negative"]) == 1  # the guider itself is left alone
 

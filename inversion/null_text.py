@@ -67,9 +67,6 @@ def null_text_inversion(
     return collect(pivot[0], landings, updates)
 
 
-# A network may add to its activations in place. The context keeps what that overwrites until it
-# ends, which is therefore after each step.
-@torch.autograd.graph.allow_mutation_on_saved_tensors()
 def search(
     aim: "Aim", uncond: Tensor, adam: torch.optim.Adam, inner_steps: int, stop: float
 ) -> tuple["Landing", Tensor]:
@@ -79,14 +76,17 @@ def search(
     landing = aim.land(uncond)
     best, running = landing.kept(), torch.ones_like(landing.loss, dtype=torch.bool)
     updates = torch.zeros_like(running, dtype=torch.int64)
-    for _ in range(inner_steps):
+    for left in reversed(range(inner_steps)):
+        aim.update(landing, adam)
         # The authors update, and then test the loss from before that update.
         updated, running = running, running & (landing.loss >= stop)
-        landing = aim.improve(landing, adam)
-        best = best.replaced(landing.kept(), updated & (landing.loss < best.loss))
         updates += updated
         # The only wait for the device, beside network evaluations.
-        if not running.any():
+        again = left > 0 and bool(running.any())
+        with torch.set_grad_enabled(again):  # a graph without a backward pass stays in memory
+            landing = aim.land(uncond)
+        best = best.replaced(landing.kept(), updated & (landing.loss < best.loss))
+        if not again:
             break
     return best, updates
 
@@ -142,11 +142,10 @@ class Aim(NamedTuple):
         square = (x_next - self.target).square().flatten(1).mean(1)
         return Landing(uncond, x_next, denoised, square / self.units)
 
-    def improve(self, landing: Landing, adam: torch.optim.Adam) -> Landing:
-        """Where the embedding leads after one update."""
+    def update(self, landing: Landing, adam: torch.optim.Adam) -> None:
+        """One update of the embedding, in place."""
         landing.uncond.grad = self.gradient(landing)
         cast(Any, adam).step()  # which declares no types
-        return self.land(landing.uncond)
 
     def gradient(self, landing: Landing) -> Tensor:
         """The derivative of the loss by the embedding.

@@ -10,6 +10,7 @@ import contextlib
 import inspect
 from collections.abc import Callable, Iterator
 from functools import partial
+from weakref import WeakKeyDictionary
 
 import comfy.model_management as mm
 import torch
@@ -87,8 +88,28 @@ def _attempt(
         with _recordable(guider.inner_model.diffusion_model, recompute):
             return loop(run)
 
-    with torch.inference_mode(False), torch.enable_grad():
+    # The host's ControlNets and FreeU add to activations in place.
+    with torch.inference_mode(False), torch.enable_grad(), _changeable_activations():
         return run(guider, latent.clone(), schedule, recorded)
+
+
+class _Originals(WeakKeyDictionary):
+    """Saved activations by their handles, each kept as long as its handle.
+
+    torch lets go of one that was changed in place and goes on knowing it by its address, at which
+    a later activation would be taken for it.
+    """
+
+    def __delitem__(self, handle) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def _changeable_activations() -> Iterator[None]:
+    """Lets a network change in place what autograd has saved."""
+    with torch.autograd.graph.allow_mutation_on_saved_tensors() as saved:
+        saved.original = _Originals()
+        yield
 
 
 def _memory_is_short(patcher, latent: Tensor) -> bool:

@@ -1,6 +1,7 @@
 """Gradients through the host's network: what they cost, and that nothing of them is left behind."""
 
 import importlib
+import math
 
 import comfy.model_management as mm
 import pytest
@@ -61,6 +62,24 @@ def test_out_of_memory_in_the_backward_pass_starts_again_with_recomputation(
     counted.remove()
     assert (null_text.fast[0].uncond - maps.uncond).abs().max() < 1e-5
     assert "Memory is short: activations are computed twice, which is slower." in caplog.text
+
+
+def test_a_changed_activation_is_not_taken_for_a_later_one_at_its_address(gradients):
+    """As ControlNets and FreeU change activations; so many that addresses come again."""
+
+    def part(weight, scale):
+        activation = torch.exp(scale * weight)
+        out = activation.sum()
+        activation.mul_(0)
+        return out
+
+    scales = [i / 200 for i in range(200)]
+    expected = sum(scale * math.exp(scale) for scale in scales)
+    for size in range(1000, 1010):
+        with torch.inference_mode(False), torch.enable_grad(), gradients._changeable_activations():
+            weight = torch.ones(size, requires_grad=True, dtype=torch.float64)
+            (slope,) = torch.autograd.grad(sum(part(weight, scale) for scale in scales), weight)
+        assert (slope - expected).abs().max() < 1e-9 * expected
 
 
 class TestLeavesTheModelAlone:

@@ -1,12 +1,39 @@
 """Graphs through a real server's POST /prompt, as the browser sends them."""
 
 import json
+import re
 import shutil
 import time
 
 import in_host
 import pytest
 from PIL import Image
+
+PROMPTS = {"model": ["1", 0], "negative": ["4", 0]}
+REPLAY = {"noise_maps": ["7", 0], "cfg": 2.0, "skip_steps": 0, "residual": 1.0}
+INVERT = {
+    "latent_image": ["6", 0],
+    "seed": 0,
+    "steps": 10,
+    "cfg": 1.0,
+    "scheduler": "ddim_uniform",
+    "skip_steps": 3,
+    "eta": 1.0,
+    "path": "edit_friendly",
+    "batch_timesteps": 1,
+}
+NODES = {
+    "model": ("1", "ImprintLoadDemoModel", {"prediction": "v"}),
+    "file": ("2", "LoadImage", {"image": "imprint_demo.png"}),
+    "source": ("3", "CLIPTextEncode", {"clip": ["1", 1], "text": "a red circle on grass"}),
+    "negative": ("4", "CLIPTextEncode", {"clip": ["1", 1], "text": ""}),
+    "target": ("5", "CLIPTextEncode", {"clip": ["1", 1], "text": "a blue circle on grass"}),
+    "encode": ("6", "VAEEncode", {"pixels": ["2", 0], "vae": ["1", 2]}),
+    "invert": ("7", "ImprintEFDDPMInvert", {**PROMPTS, **INVERT, "positive": ["3", 0]}),
+    "sample": ("8", "ImprintInvertedSampler", {**PROMPTS, **REPLAY, "positive": ["5", 0]}),
+    "decode": ("9", "VAEDecode", {"samples": ["8", 0], "vae": ["1", 2]}),
+    "save": ("10", "SaveImage", {"images": ["9", 0], "filename_prefix": "edit"}),
+}
 
 
 @pytest.fixture
@@ -15,46 +42,7 @@ def graph(server):
     shutil.copy(in_host.ROOT / "demo" / "imprint_demo.png", server.input)
 
     def make(**changes):
-        prompts = {"model": ["1", 0], "negative": ["4", 0]}
-        nodes = {
-            "model": ("1", "ImprintLoadDemoModel", {"prediction": "v"}),
-            "file": ("2", "LoadImage", {"image": "imprint_demo.png"}),
-            "source": ("3", "CLIPTextEncode", {"clip": ["1", 1], "text": "a red circle on grass"}),
-            "negative": ("4", "CLIPTextEncode", {"clip": ["1", 1], "text": ""}),
-            "target": ("5", "CLIPTextEncode", {"clip": ["1", 1], "text": "a blue circle on grass"}),
-            "encode": ("6", "VAEEncode", {"pixels": ["2", 0], "vae": ["1", 2]}),
-            "invert": (
-                "7",
-                "ImprintEFDDPMInvert",
-                {
-                    **prompts,
-                    "positive": ["3", 0],
-                    "latent_image": ["6", 0],
-                    "seed": 0,
-                    "steps": 10,
-                    "cfg": 1.0,
-                    "scheduler": "ddim_uniform",
-                    "skip_steps": 3,
-                    "eta": 1.0,
-                    "path": "edit_friendly",
-                    "batch_timesteps": 1,
-                },
-            ),
-            "sample": (
-                "8",
-                "ImprintInvertedSampler",
-                {
-                    **prompts,
-                    "positive": ["5", 0],
-                    "noise_maps": ["7", 0],
-                    "cfg": 2.0,
-                    "skip_steps": 0,
-                    "residual": 1.0,
-                },
-            ),
-            "decode": ("9", "VAEDecode", {"samples": ["8", 0], "vae": ["1", 2]}),
-            "save": ("10", "SaveImage", {"images": ["9", 0], "filename_prefix": "edit"}),
-        }
+        nodes = {key: (number, kind, {**given}) for key, (number, kind, given) in NODES.items()}
         for change, value in changes.items():
             node, _, name = change.partition("_")
             nodes[node][2][name] = value
@@ -88,10 +76,13 @@ def test_second_edit_does_not_invert_again(server, graph):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"invert_skip_steps": 10}, "skip_steps is 10, but there are 10 steps: set it to 4"),
+        (
+            {"invert_skip_steps": 10},
+            "skip_steps is 10, but of the 10 steps .* set it between 0 and 9",
+        ),
         ({"invert_eta": 0.0}, "use DDIM Invert"),
         ({"invert_steps": 0}, "node 7 .* smaller than min"),
-        ({"sample_skip_steps": 7}, "the noise maps hold 7 steps: set it to 0"),
+        ({"sample_skip_steps": 7}, "skip_steps is 7, but of the 7 steps .* set it between 0 and 6"),
         ({"sample_noise_maps": ["6", 0]}, "node 8 .*LATENT.*NOISE_MAPS"),
     ],
 )
@@ -136,7 +127,7 @@ def test_operations_run_with_their_settings(server, map_edit, inputs):
         (
             {"operation": "shift", "operation.x": 0, "operation.y": 0, "operation.fill": "wrap",
              "operation.variation": 0},
-            "A shift by 0 x 0 pixels is none",
+            "A shift by 0 x 0 pixels moves nothing",
         ),
     ],
 )  # fmt: skip
@@ -206,7 +197,6 @@ def test_every_example_runs_or_fits_the_servers_node_table(server, tools_server,
     """Where a checkpoint must be downloaded, the conversion checks nodes, inputs and links; the
     server then names nothing but the missing file."""
     shutil.copy(in_host.ROOT / "demo" / "imprint_demo.png", server.input)
-    assert len(examples) >= 4
     for path in examples:
         prompt = tools_server.to_prompt(server, json.loads(path.read_text()))
         if path.name.startswith("demo_"):
@@ -221,9 +211,12 @@ def test_every_example_runs_or_fits_the_servers_node_table(server, tools_server,
             assert "Required input is missing" not in str(refusal.value)
 
 
-def test_every_example_has_a_thumbnail(examples):
-    for path in examples:
-        assert path.with_suffix(".jpg").exists()
+def test_every_example_has_a_picture_of_its_own_and_a_line_in_the_readme(examples):
+    readme = (in_host.ROOT / "README.md").read_text()
+    listed = set(re.findall(r"\*\*((?:demo|sd15|sdxl|null_text)_\w+)\*\*", readme))
+    assert {path.stem for path in examples} == listed
+    pictures = [path.with_suffix(".jpg").read_bytes() for path in examples]
+    assert len(set(pictures)) == len(listed)
 
 
 def test_importing_the_pack_is_no_error(server):

@@ -3,7 +3,7 @@
     make bench NAME=memory
 
 The UNet of SD 1.5 with arbitrary float32 weights on the CPU, at 32 x 32 latents: the peak resident
-memory of one guided step, and of fitting its null text, with and without recomputed activations.
+memory of guided steps, and of fitting their null text, with and without recomputed activations.
 """
 
 import time
@@ -20,7 +20,7 @@ from ..nodes.null_text import NullTextOptimize
 from .measure import memory, options, print_table, write_results
 from .task import outputs
 
-CFG, SIDE = 7.5, 32
+STEPS, CFG, SIDE = 3, 7.5, 32
 SD15 = {
     "image_size": 32,
     "in_channels": 4,
@@ -53,13 +53,13 @@ def build() -> model_patcher.ModelPatcher:
 
 
 def modes() -> dict:
-    """By name, functions that take one guided step or fit its null text."""
+    """By name, functions that take guided steps or fit their null text."""
     generator = torch.Generator().manual_seed(0)
     model = build()
     prompts = [[[torch.randn(1, 77, 768, generator=generator), {}]] for _ in range(2)]
     latent = {"samples": torch.randn(1, 4, SIDE, SIDE, generator=generator)}
     named = {"model": model, "positive": prompts[0], "negative": prompts[1]}
-    schedule = {"steps": 1, "cfg": 1.0, "scheduler": "simple"}
+    schedule = {"steps": STEPS, "cfg": 1.0, "scheduler": "simple"}
     maps, *_ = outputs(DDIMInvert, **named, latent_image=latent, **schedule)
     named |= {"noise_maps": maps, "cfg": CFG}
 
@@ -69,7 +69,7 @@ def modes() -> dict:
             outputs(NullTextOptimize, **named, method=method)
 
     return {
-        "plain step": partial(outputs, InvertedSampler, **named, skip_steps=0),
+        "plain steps": partial(outputs, InvertedSampler, **named, skip_steps=0),
         "null text, recomputed": partial(fit, True),
         "null text": partial(fit, False),
     }
@@ -87,4 +87,4 @@ def main() -> None:
         row = {"MiB": peak / 2**20, "memory": peak / plain[0], "time": seconds / plain[1]}
         rows[name] = row
     print_table(rows)
-    write_results(args.out, "memory", {"latent": SIDE, "modes": rows})
+    write_results(args.out, "memory", {"latent": SIDE, "steps": STEPS, "modes": rows})

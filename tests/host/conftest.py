@@ -3,7 +3,6 @@ skipped.
 """
 
 import importlib
-from pathlib import Path
 from types import SimpleNamespace
 
 import in_host
@@ -124,8 +123,3 @@ def server(tools_server, tmp_path_factory):
     host = importlib.import_module("imprint_pack.tools.host").set_up()
     with tools_server.serve(host, base=tmp_path_factory.mktemp("comfyui")) as running:
         yield running
-
-
-@pytest.fixture(scope="session")
-def examples() -> list[Path]:
-    return sorted((in_host.ROOT / "example_workflows").glob("*.json"))

@@ -68,10 +68,7 @@ def test_every_node_and_socket_is_explained(node_id):
 
 
 @pytest.mark.parametrize("node_id", sorted(PAGES))
-def test_every_input_and_output_stands_on_the_help_page(node_id):
-    cells = re.findall(r"^\| ([a-z0-9_, ]+)", PAGES[node_id].read_text(), re.MULTILINE)
+def test_every_output_stands_on_the_help_page(node_id):
+    cells = re.findall(r"^\| ([a-z0-9_, ]+)", PAGES[node_id].read_text("utf-8"), re.MULTILINE)
     explained = {name.strip() for cell in cells for name in cell.split(",")}
-    schema = schemas()[node_id]
-    names = {i.id for i in inputs_of(schema).values()}
-    names |= {output.display_name for output in schema.outputs}
-    assert names <= explained
+    assert {output.display_name for output in schemas()[node_id].outputs} <= explained

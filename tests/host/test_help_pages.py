@@ -1,0 +1,97 @@
+"""Help pages say what the nodes say: every error they quote exists, every default is the node's."""
+
+import help_pages
+import in_host
+import pytest
+
+PAGES = {
+    page.stem: page.read_text(encoding="utf-8")
+    for page in sorted((in_host.ROOT / "js" / "docs").glob("*.md"))
+}
+
+
+SOURCES = help_pages.sources(in_host.ROOT)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_quoted_message_exists(page):
+    texts = [text for source in SOURCES for text in help_pages.texts(source)]
+    quotations = help_pages.quotations(PAGES[page])
+    assert [q for q in quotations if not any(help_pages.quotes(q, text) for text in texts)] == []
+
+
+def test_every_message_stands_on_a_page():
+    quotations = [q for page in PAGES.values() for q in help_pages.quotations(page)]
+    messages = [message for source in SOURCES for message in help_pages.messages(source)]
+    assert len(messages) > 50
+    assert [m for m in messages if not any(help_pages.quotes(q, m) for q in quotations)] == []
+
+
+def shown(value) -> str:
+    """A default as a page writes it; what has none is a socket or a list that depends on files."""
+    if isinstance(value, float):
+        return f"{value:.5f}".rstrip("0").ljust(len(f"{value:.0f}") + 2, "0")
+    return "\N{EN DASH}" if value is None else str(value)
+
+
+def default_of(declared) -> str:
+    options = getattr(declared, "options", None)
+    if getattr(declared, "default", None) is None and options and hasattr(options[0], "key"):
+        return options[0].key  # a menu's first choice
+    return shown(getattr(declared, "default", None))
+
+
+def declared_defaults(schema) -> dict[tuple[str, str], str]:
+    found = {(declared.id, ""): default_of(declared) for declared in schema.inputs}
+    for declared in schema.inputs:
+        for option in getattr(declared, "options", None) or []:
+            for nested in getattr(option, "inputs", []):
+                found[nested.id, option.key] = default_of(nested)
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_default_is_the_nodes_own(nodes_by_id, page):
+    schema = nodes_by_id[page.removeprefix("Imprint")].GET_SCHEMA()
+    assert help_pages.defaults(PAGES[page]) == declared_defaults(schema)
+
+
+class TestRulesCanFail:
+    @pytest.mark.parametrize(
+        ("quotation", "message", "quoted"),
+        [
+            ("eta is …, but must", "eta is …, but must lie", True),
+            ("… has … channels", "… has … channels in …", True),
+            ("The noise maps", "The noise maps …", True),
+            ("eta is 0, where", "eta is …, but must lie", False),
+            ("The noises", "The noise maps …", False),
+            ("lie … eta", "eta is …, but must lie", False),
+            ("a.c", "abc", False),
+        ],
+    )
+    def test_quotation(self, quotation, message, quoted):
+        assert help_pages.quotes(quotation, message) == quoted
+
+    def test_page(self):
+        page = (
+            "| Name | Default |\n|---|---|\n| x, y (advanced) | 1, 2 |\n\n"
+            "| Name | Default | Operation |\n|---|---|---|\n| a | 0.5 | f, g |\n\n"
+            '| What you see | What to do |\n|---|---|\n| "One …", "two" | Say "no". |\n'
+        )
+        assert help_pages.quotations(page) == ["One …", "two"]
+        expected = {("x", ""): "1", ("y", ""): "2", ("a", "f"): "0.5", ("a", "g"): "0.5"}
+        assert help_pages.defaults(page) == expected
+
+    def test_source(self):
+        source = (
+            '"""Doc."""\n'
+            "def f():\n"
+            '    "Doc."\n'
+            '    tell(f"a {b} " "c")\n'
+            '    warn("d")\n'
+            '    raise ValueError("e" f"{f}")\n'
+            'x = ExecutionBlocker("g")\n'
+            "y = 'h'\n"
+        )
+        assert sorted(help_pages.texts(source)) == ["a … c", "d", "e…", "g", "h"]
+        assert sorted(help_pages.messages(source)) == ["a … c", "d", "e…", "g"]

@@ -1,5 +1,5 @@
 """Every inversion method of the pack, once: `METHODS` is what tests/test_methods.py and
-tests/host/test_methods.py run over. A new method adds one entry and inherits their tests.
+tests/host/test_every_method.py run over. A new method adds one entry and inherits their tests.
 """
 
 from collections.abc import Callable

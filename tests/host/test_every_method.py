@@ -91,10 +91,11 @@ def test_second_run_is_identical_and_leaves_inputs_and_random_numbers_alone(
     assert torch.get_rng_state().equal(state)
 
 
-def test_bundle_knows_what_made_it(method, demo, maps):
+def test_bundle_knows_what_made_it(method, demo, maps, nodes_by_id):
     node_id, settings = method.nodes[-1]
+    defaults = {i.id: i.default for i in nodes_by_id[node_id].GET_SCHEMA().inputs if i.id == "cfg"}
     assert maps.latent_format == "ChromaRadiance"
-    assert maps.cfg == settings.get("cfg", {"EFDDPMInvert": 3.5, "DDIMInvert": 1.0}.get(node_id))
+    assert maps.cfg == (defaults | settings)["cfg"]
     assert maps.info["model"] == type(demo.model.model).__name__
     assert maps.info["scheduler"] == "ddim_uniform"
     assert maps.info["method"]

@@ -6,6 +6,7 @@ may hold, reading it runs no code.
 """
 
 import json
+import math
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -104,7 +105,10 @@ def _settings(name: str, strings: Mapping[str, str]) -> dict[str, Any]:
     """What a bundle holds beside its tensors."""
     try:
         cfg, info = json.loads(strings["cfg"]), json.loads(strings["info"])
-        if not isinstance(cfg, float | int | None) or not isinstance(info, dict):
+        fitting = cfg is None or (type(cfg) in (int, float) and math.isfinite(cfg))
+        if not fitting or not isinstance(info, dict) or int(strings["skipped"]) < 0:
+            raise ValueError
+        if not isinstance(cast(Any, info).get("edits", []), list):
             raise ValueError
         return {
             "eta": float(strings["eta"]),

@@ -60,6 +60,9 @@ class NoiseMaps(_Fields):
         maps._check_values()
         return maps
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return NoiseMaps._make, (tuple(self),)  # for copies and other processes
+
     def replace(self, **changes: Any) -> "NoiseMaps":
         """The bundle with other fields, checked like every new one; `_replace` would not check."""
         return NoiseMaps(**{**self._asdict(), **changes})
@@ -104,6 +107,12 @@ class NoiseMaps(_Fields):
             raise ValueError(
                 f"The noise maps' null text {tuple(uncond.shape)} does not hold one embedding for "
                 f"each of {steps} steps, or holds NaN: run Null-Text Optimize again."
+            )
+        pooled = self.uncond_pooled
+        if pooled is not None and (pooled.ndim != 2 or not pooled.isfinite().all()):
+            raise ValueError(
+                f"The noise maps' pooled null text {tuple(pooled.shape)} does not hold one vector "
+                "for each image, or holds NaN: run Null-Text Optimize again."
             )
         for name, values in (("maps", self.zs), ("latents", self.xs)):
             # One by one, as the test takes as much memory as what it tests.

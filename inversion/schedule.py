@@ -105,14 +105,15 @@ class Schedule:
         """The numbers of the steps that add noise."""
         return [i for i, step in enumerate(self.steps) if step.std > 0]
 
-    def after(self, skip: int) -> "Schedule":
-        """The schedule without its first `skip` steps; ValueError where no step is left."""
+    def after(self, skip: int, advice: str = "") -> "Schedule":
+        """The schedule without its first `skip` steps; ValueError, with `advice`, where no step is
+        left.
+        """
         count = len(self.steps)
         if not 0 <= skip < count:
             raise ValueError(
                 f"skip_steps is {skip}, but of the {count} steps here at least one must be left: "
-                f"set it between 0 and {count - 1} (EF-DDPM Invert usually skips 36 % of its "
-                "steps)."
+                f"set it between 0 and {count - 1}{advice}."
             )
         return Schedule(self.sigmas[skip:], self.flow, self.eta)
 

@@ -106,7 +106,8 @@ def invert(
     """The bundle of an image; the first `skip_steps` of the schedule are never evaluated."""
     check_noisy(eta)
     whole = models.schedule_of(guider.model_patcher, sigmas, eta)
-    schedule, steps = whole.after(skip_steps), len(whole.steps)
+    steps = len(whole.steps)
+    schedule = whole.after(skip_steps, f"; {round(0.36 * steps)} (36 %) is usual")
     samples = latents.image_latent(guider.model_patcher, latent_image)
     if skip_steps > 0.6 * steps:
         warn(

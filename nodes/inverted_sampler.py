@@ -82,7 +82,7 @@ def sample(guider, noise_maps, skip_steps, mask=None, residual=1.0) -> dict:
     check_noise_maps(noise_maps)
     patcher, maps = guider.model_patcher, noise_maps
     models.check_fit(patcher, maps)
-    schedule = maps.schedule.after(skip_steps)
+    schedule = maps.schedule.after(skip_steps, "; the inversion's own skipping is done already")
     guider = prompts.with_null_text(guider, maps)
     _tell_about_cfg(maps, prompts.guidance(guider))
 

@@ -113,14 +113,15 @@ class NullTextOptimize(io.ComfyNode):
     @classmethod
     def execute(cls, model, positive, negative, noise_maps, cfg, method=None) -> io.NodeOutput:
         _check_pivot(model, noise_maps, cfg)
+        _, options = prompts.only_prompt(negative, "negative", 1)
         name, settings = chosen("Null-Text Optimize", _METHOD, method)
         if name == "negative_prompt":
             maps = _with_source_prompt(noise_maps, positive)
         else:
             run = model, positive, negative, noise_maps, cfg
             maps = fit_null_text(*run, _INVERSIONS[name], **settings)
-        maps = maps.replace(cfg=cfg).with_info(method=f"DDIM, {name}")
-        _, options = prompts.only_prompt(negative, "negative", 1)
+        used = f"{noise_maps.info.get('method', 'DDIM')}, {name}"
+        maps = maps.replace(cfg=cfg).with_info(method=used)
         steering = [options for _, options in positive]
         entries = prompts.null_text_conditioning(model, maps, steering, options)
         return io.NodeOutput(maps, positive, entries)

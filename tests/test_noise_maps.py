@@ -1,5 +1,8 @@
 """The bundle is valid by construction: a wrong one is refused with its reason."""
 
+import copy
+import pickle
+
 import pytest
 import torch
 from imprint_pack.inversion.noise_maps import NoiseMaps
@@ -33,6 +36,12 @@ def test_for_a_loop_both_parts_take_the_precision_of_a_tensor(maps):
     assert moved.xs.equal(maps.xs.float())
     assert moved.zs.equal(maps.zs.float())
     assert moved.schedule is maps.schedule
+
+
+def test_copies_and_pickles_are_the_same(maps):
+    for again in (copy.copy(maps), copy.deepcopy(maps), pickle.loads(pickle.dumps(maps))):
+        assert isinstance(again, NoiseMaps)
+        assert same(again, maps)
 
 
 @pytest.mark.parametrize("field", ["xs", "zs"])

@@ -57,10 +57,16 @@ def differentiable(model):
 
 
 def _differentiable_attention(override: Callable | None, function: Callable, *args, **kwargs):
-    """Attention by a kernel that has a derivative, inside the user's own override."""
+    """Attention by a kernel that has a derivative, inside the user's own override where that has
+    one too.
+    """
     if function not in _DIFFERENTIABLE:
         function = _DIFFERENTIABLE[0]
-    return override(function, *args, **kwargs) if override else function(*args, **kwargs)
+    if override:
+        out = override(function, *args, **kwargs)
+        if out.requires_grad or not any(isinstance(a, Tensor) and a.requires_grad for a in args):
+            return out
+    return function(*args, **kwargs)
 
 
 def run_with_gradients(guider, latent: Tensor, schedule: Schedule, loop: Callable[[Run], T]) -> T:

@@ -107,6 +107,7 @@ def fit_mask(mask: Tensor, shape: tuple[int, ...]) -> Tensor:
             f"The mask (shape {tuple(mask.shape)}) is empty or holds NaN: connect a mask of the "
             "image."
         )
+    mask = mask.float().cpu()  # the host may load masks in half precision, or on the device
     return comfy.utils.reshape_mask(mask.reshape((-1, 1, *mask.shape[-2:])), torch.Size(shape))
 
 

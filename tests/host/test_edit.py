@@ -100,6 +100,14 @@ def test_colour_moves_the_picture_towards_its_target(edit, sample, maps, demo):
     assert change[0] < -0.02
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float64, torch.uint8, torch.bool], ids=str)
+def test_masks_of_any_precision_are_taken(edit, maps, dtype):
+    mask = torch.zeros(1, 32, 32)
+    mask[:, 8:24] = 1
+    expected = edit(maps, "flip", mask=mask, axis="horizontal")
+    assert edit(maps, "flip", mask=mask.to(dtype), axis="horizontal").zs.equal(expected.zs)
+
+
 def test_masked_flip_stays_inside_the_mask(edit, sample, maps, demo):
     mask = torch.zeros(1, 32, 32)
     mask[:, 8:24, 8:24] = 1

@@ -29,6 +29,30 @@ def test_half_precision_models_learn_what_float32_learns(null_text, kind, dtype)
     assert cosine > 0.8  # Adam's first updates are signs, which small errors can turn
 
 
+@pytest.mark.parametrize("asked", ["all", "self-attention"])
+def test_attention_override_without_a_derivative_is_left_out(null_text, demo, asked):
+    def override(function, q, k, *args, **kwargs):
+        """As kernels that are fast, but for inference only."""
+        if asked == "self-attention" and q.shape[1] != k.shape[1]:
+            return function(q, k, *args, **kwargs)
+        with torch.no_grad():
+            return function(q, k, *args, **kwargs)
+
+    model = demo.model.clone()
+    model.model_options["transformer_options"]["optimized_attention_override"] = override
+    maps, *_ = null_text.optimize(model=model)
+    assert maps.uncond.equal(null_text.fast[0].uncond)
+
+
+def test_attention_override_with_a_derivative_is_kept(null_text, demo):
+    model = demo.model.clone()
+    model.model_options["transformer_options"]["optimized_attention_override"] = (
+        lambda function, q, *args, **kwargs: function(2 * q, *args, **kwargs)
+    )
+    maps, *_ = null_text.optimize(model=model)
+    assert not maps.uncond.equal(null_text.fast[0].uncond)
+
+
 def test_fast_costs_three_evaluations_and_a_backward_pass_per_step(null_text, demo):
     counted = counting(demo.model)
     null_text.optimize()

@@ -3,7 +3,7 @@
     make bench NAME=memory
 
 The UNet of SD 1.5 with arbitrary float32 weights on the CPU, at 32 x 32 latents: the peak resident
-memory of guided steps, and of fitting their null text, with and without recomputed activations.
+memory of one guided step, and of fitting its null text, with and without recomputed activations.
 """
 
 import time
@@ -20,7 +20,7 @@ from ..nodes.null_text import NullTextOptimize
 from .measure import memory, options, print_table, write_results
 from .task import outputs
 
-STEPS, CFG, SIDE = 3, 7.5, 32
+STEPS, CFG, SIDE = 1, 7.5, 32
 SD15 = {
     "image_size": 32,
     "in_channels": 4,
@@ -53,7 +53,7 @@ def build() -> model_patcher.ModelPatcher:
 
 
 def modes() -> dict:
-    """By name, functions that take guided steps or fit their null text."""
+    """By name, functions that take one guided step or fit its null text."""
     generator = torch.Generator().manual_seed(0)
     model = build()
     prompts = [[[torch.randn(1, 77, 768, generator=generator), {}]] for _ in range(2)]
@@ -69,7 +69,7 @@ def modes() -> dict:
             outputs(NullTextOptimize, **named, method=method)
 
     return {
-        "plain steps": partial(outputs, InvertedSampler, **named, skip_steps=0),
+        "plain step": partial(outputs, InvertedSampler, **named, skip_steps=0),
         "null text, recomputed": partial(fit, True),
         "null text": partial(fit, False),
     }

@@ -2,8 +2,9 @@
 
 The latent is the picture itself, (batch, 3, height, width) in -1..1. The UNet works on 2 x 2 pixel
 blocks as 12 channels, which quarters its cost; the host and all stock nodes see an ordinary
-3-channel latent model. The text encoder is one embedding per word without positions:
-cross-attention needs no word order in this world.
+3-channel latent model. It attends to itself and to the words at every resolution, 16 x 16, 8 x 8
+and 4 x 4. The text encoder sees the order of the words, as a caption of two things needs: "a red
+circle and a blue square" and "a blue circle and a red square" hold the same words.
 """
 
 import logging
@@ -22,10 +23,11 @@ from comfy import (
     supported_models_base,
     utils,
 )
+from comfy.ldm.modules.attention import BasicTransformerBlock
 from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 from torch import Tensor, nn
 
-from .world import COLOURS, GROUNDS, SHAPES
+from .world import COLOURS, GROUNDS, SHAPES, SIZES
 
 WEIGHTS = Path(__file__).parent / "weights"
 PREDICTIONS = {
@@ -33,8 +35,11 @@ PREDICTIONS = {
     "eps": model_base.ModelType.EPS,
     "flow": model_base.ModelType.FLOW,
 }
-WORDS = ("", "a", "on", *COLOURS, *SHAPES, *GROUNDS)  # the empty word pads
-TOKENS, WIDTH, BLOCK = 8, 64, 2
+WORDS = ("", "a", "and", "on", *filter(None, SIZES), *COLOURS, *SHAPES, *GROUNDS)  # "" pads
+TOKENS = 12  # one more than the longest caption has
+WIDTH, HEADS, LAYERS = 64, 2, 2  # of the text encoder
+BLOCK = 2
+TEXT = "text."  # prefix of the encoder's weights beside the network's
 
 logger = logging.getLogger(__name__)
 
@@ -76,8 +81,8 @@ def build_model(prediction: str) -> model_base.BaseModel:
             "model_channels": 32,
             "channel_mult": (1, 2, 4) if prediction == "v" else (1, 2, 2),
             "num_res_blocks": [1, 1, 1],
-            "transformer_depth": [0, 1, 1],
-            "transformer_depth_output": [0, 0, 1, 1, 1, 1],
+            "transformer_depth": [1, 1, 1],
+            "transformer_depth_output": [1, 1, 1, 1, 1, 1],
             "transformer_depth_middle": 1,
             "use_spatial_transformer": True,
             "use_linear_in_transformer": True,
@@ -131,11 +136,22 @@ class WordTokenizer:
 
 
 class WordEncoder(nn.Module, sd1_clip.ClipTokenWeightEncoder):
+    """Embeddings of words and positions, then transformer blocks that see the padding too."""
+
     special_tokens = {"pad": 0}
 
     def __init__(self, device=None, dtype=None, model_options=None):
         super().__init__()
-        self.words = ops.manual_cast.Embedding(len(WORDS), WIDTH, device=device, dtype=dtype)
+        made = {"device": device, "dtype": dtype}
+        self.words = ops.manual_cast.Embedding(len(WORDS), WIDTH, **made)
+        self.positions = ops.manual_cast.Embedding(TOKENS, WIDTH, **made)
+        self.blocks = nn.ModuleList(
+            BasicTransformerBlock(
+                WIDTH, HEADS, WIDTH // HEADS, operations=ops.manual_cast, **made
+            )
+            for _ in range(LAYERS)
+        )
+        self.norm = ops.manual_cast.LayerNorm(WIDTH, **made)
         self.dtypes = {dtype}
         self.requires_grad_(False)
 
@@ -146,9 +162,13 @@ class WordEncoder(nn.Module, sd1_clip.ClipTokenWeightEncoder):
         """As `set_clip_options`."""
 
     def encode(self, tokens: list[list[int]]) -> tuple[Tensor, Tensor]:
-        z = self.words(
-            torch.tensor(tokens, device=self.words.weight.device), out_dtype=torch.float32
-        )
+        words = torch.tensor(tokens, device=self.words.weight.device)
+        places = torch.arange(words.shape[1], device=words.device)
+        x = self.words(words, out_dtype=torch.float32)
+        x = x + self.positions(places, out_dtype=torch.float32)
+        for block in self.blocks:
+            x = block(x)
+        z = self.norm(x)
         return z, z.mean(1)
 
     def encode_token_weights(self, token_weight_pairs: dict) -> tuple:
@@ -161,7 +181,9 @@ class WordEncoder(nn.Module, sd1_clip.ClipTokenWeightEncoder):
 def load_demo(prediction: str) -> tuple[model_patcher.ModelPatcher, sd.CLIP, sd.VAE]:
     """MODEL, CLIP and VAE with the trained weights of "v", "eps" or "flow"."""
     weights = utils.load_torch_file(str(WEIGHTS / f"demo_{prediction}.safetensors"), safe_load=True)
-    text = {key: weights.pop(key) for key in list(weights) if key.startswith("words.")}
+    text = {
+        key.removeprefix(TEXT): weights.pop(key) for key in list(weights) if key.startswith(TEXT)
+    }
     model = build_model(prediction)
     model.load_model_weights(weights, "")
     patcher = model_patcher.ModelPatcher(
@@ -173,7 +195,7 @@ def load_demo(prediction: str) -> tuple[model_patcher.ModelPatcher, sd.CLIP, sd.
     clip = sd.CLIP(
         target,
         state_dict=text,
-        parameters=len(WORDS) * WIDTH,
+        parameters=sum(weight.numel() for weight in text.values()),
         model_options={"dtype": torch.float32},
     )
     # Without a dtype a GPU would round pixels to bfloat16.

@@ -17,7 +17,7 @@ from comfy.ldm.modules.attention import attention_pytorch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from .model import PREDICTIONS, TOKENS, WEIGHTS, WordEncoder, build_model, word_tokens
+from .model import PREDICTIONS, TEXT, TOKENS, WEIGHTS, WordEncoder, build_model, word_tokens
 from .world import captions, draw_worlds, render
 
 BATCH = 64
@@ -44,7 +44,8 @@ class Trained(nn.Module):
             for kind in (nn.Linear, nn.Conv2d, nn.GroupNorm, nn.LayerNorm):
                 if isinstance(module, kind):
                     kind.reset_parameters(module)
-        nn.init.normal_(self.text.words.weight)
+        for embedding in (self.text.words, self.text.positions):
+            nn.init.normal_(embedding.weight)
         for name, parameter in self.named_parameters():
             if ".out_layers.3." in name or "proj_out" in name or ".diffusion_model.out.2." in name:
                 nn.init.zeros_(parameter)
@@ -156,13 +157,13 @@ def main() -> None:
 
 
 def save_weights(prediction: str, average: dict[str, Tensor]) -> None:
-    """The running average as float16: the network under its own names, the text encoder `words.`"""
-    kept = ("model.diffusion_model.", "text.")
+    """The running average as float16: the network under its own names, the text encoder `text.`"""
+    kept = {"model.diffusion_model.": "", "text.": TEXT}
     WEIGHTS.mkdir(exist_ok=True)
     utils.save_torch_file(
         {
-            name.removeprefix(prefix): value.half().contiguous()
-            for prefix in kept
+            saved + name.removeprefix(prefix): value.half().contiguous()
+            for prefix, saved in kept.items()
             for name, value in average.items()
             if name.startswith(prefix)
         },

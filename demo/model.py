@@ -146,9 +146,7 @@ class WordEncoder(nn.Module, sd1_clip.ClipTokenWeightEncoder):
         self.words = ops.manual_cast.Embedding(len(WORDS), WIDTH, **made)
         self.positions = ops.manual_cast.Embedding(TOKENS, WIDTH, **made)
         self.blocks = nn.ModuleList(
-            BasicTransformerBlock(
-                WIDTH, HEADS, WIDTH // HEADS, operations=ops.manual_cast, **made
-            )
+            BasicTransformerBlock(WIDTH, HEADS, WIDTH // HEADS, operations=ops.manual_cast, **made)
             for _ in range(LAYERS)
         )
         self.norm = ops.manual_cast.LayerNorm(WIDTH, **made)

@@ -76,7 +76,7 @@ class Trained(nn.Module):
 
 
 def _attention(chosen, q: Tensor, k: Tensor, v: Tensor, heads: int, *args, **kwargs) -> Tensor:
-    """Plain steps instead of the host's choice: on a CPU fused kernels are slow to differentiate."""
+    """Plain steps; the kernels that the host chooses on a CPU are slow to differentiate."""
     del chosen, args
     if not kwargs.get("skip_reshape"):
         q, k, v = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (q, k, v))

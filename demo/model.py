@@ -1,10 +1,11 @@
 """The demo model: MODEL, CLIP and VAE of the host's own classes, trainable on two CPU cores.
 
-The latent is the picture itself, (batch, 3, height, width) in -1..1. The UNet works on 2 x 2 pixel
-blocks as 12 channels, which quarters its cost; the host and all stock nodes see an ordinary
-3-channel latent model. It attends to itself and to the words at every resolution, 16 x 16, 8 x 8
-and 4 x 4. The text encoder sees the order of the words, as a caption of two things needs: "a red
-circle and a blue square" and "a blue circle and a red square" hold the same words.
+The latent is the picture itself, (batch, 3, height, width) in -1..1. The UNet of v and eps works on
+2 x 2 pixel blocks as 12 channels, which quarters its cost; the host and all stock nodes see an
+ordinary 3-channel latent model. It attends to itself and to the words at every resolution, 16 x 16,
+8 x 8 and 4 x 4. flow is the joint transformer of Stable Diffusion 3. The text encoder sees the
+order of the words, as a caption of two things needs: "a red circle and a blue square" and "a blue
+circle and a red square" hold the same words.
 """
 
 import logging
@@ -72,29 +73,45 @@ class DemoConfig(supported_models_base.BASE):
 
 
 def build_model(prediction: str) -> model_base.BaseModel:
-    """The untrained network; the two that only prove other model families are smaller files."""
-    config = DemoConfig(
-        {
-            "image_size": 32 // BLOCK,
-            "in_channels": 3,
-            "out_channels": 3,
-            "model_channels": 32,
-            "channel_mult": (1, 2, 4) if prediction == "v" else (1, 2, 2),
-            "num_res_blocks": [1, 1, 1],
-            "transformer_depth": [1, 1, 1],
-            "transformer_depth_output": [1, 1, 1, 1, 1, 1],
-            "transformer_depth_middle": 1,
-            "use_spatial_transformer": True,
-            "use_linear_in_transformer": True,
-            "context_dim": WIDTH,
-            "num_head_channels": 32,
-            "legacy": False,
-        }
-    )
+    """The untrained network; eps, which only proves another model family, is a smaller one."""
+    config = DemoConfig(_mmdit() if prediction == "flow" else _unet(prediction))
     config.set_inference_dtype(torch.float32, None)
-    return model_base.BaseModel(
-        config, PREDICTIONS[prediction], model_management.unet_offload_device(), DemoUNet
-    )
+    device = model_management.unet_offload_device()
+    if prediction == "flow":
+        return model_base.SD3(config, PREDICTIONS[prediction], device)
+    return model_base.BaseModel(config, PREDICTIONS[prediction], device, DemoUNet)
+
+
+def _unet(prediction: str) -> dict:
+    return {
+        "image_size": 32 // BLOCK,
+        "in_channels": 3,
+        "out_channels": 3,
+        "model_channels": 32,
+        "channel_mult": (1, 2, 4) if prediction == "v" else (1, 2, 2),
+        "num_res_blocks": [1, 1, 1],
+        "transformer_depth": [1, 1, 1],
+        "transformer_depth_output": [1, 1, 1, 1, 1, 1],
+        "transformer_depth_middle": 1,
+        "use_spatial_transformer": True,
+        "use_linear_in_transformer": True,
+        "context_dim": WIDTH,
+        "num_head_channels": 32,
+        "legacy": False,
+    }
+
+
+def _mmdit() -> dict:
+    depth = 2  # the host derives 2 heads of 64 channels from it
+    linear = {"in_features": WIDTH, "out_features": 64 * depth}
+    return {
+        "input_size": 32,
+        "in_channels": 3,
+        "patch_size": BLOCK,
+        "depth": depth,
+        "num_blocks": 6,
+        "context_embedder_config": {"target": "torch.nn.Linear", "params": linear},
+    }
 
 
 def word_tokens(text: str) -> list[int]:
@@ -203,8 +220,9 @@ def load_demo(prediction: str) -> tuple[model_patcher.ModelPatcher, sd.CLIP, sd.
 
 def encode_captions(clip: sd.CLIP, texts: list[str]) -> list:
     """CONDITIONING with one row per text: the host gives each image of a batch its own row."""
-    rows = [clip.encode_from_tokens_scheduled(clip.tokenize(text))[0][0] for text in texts]
-    return [[torch.cat(rows), {}]]
+    rows = [clip.encode_from_tokens_scheduled(clip.tokenize(text))[0] for text in texts]
+    pooled = torch.cat([row[1]["pooled_output"] for row in rows])
+    return [[torch.cat([row[0] for row in rows]), {"pooled_output": pooled}]]
 
 
 def _load_patcher(prediction: str, disable_dynamic: bool = False) -> model_patcher.ModelPatcher:

@@ -22,7 +22,17 @@ BATCH = 64
 EMPTY_CAPTIONS = 0.1
 LEARNING_RATE = 1e-3
 WARM_UP, DECAY = 500, 0.3  # steps; last share of the run in which the learning rate falls to 0
+LEVEL_WIDTH = 1.2  # of the logit-normal levels that flow is trained at
 SAVE_EVERY = 250
+
+# What ends a residual branch or scales one: of the UNet, then of the joint transformer.
+RESIDUAL = (
+    ".out_layers.3.",
+    "proj_out",
+    ".diffusion_model.out.2.",
+    "adaLN_modulation.1.",
+    "final_layer.linear.",
+)
 
 
 class Trained(nn.Module):
@@ -45,8 +55,15 @@ class Trained(nn.Module):
         for embedding in (self.text.words, self.text.positions):
             nn.init.normal_(embedding.weight)
         for name, parameter in self.named_parameters():
-            if ".out_layers.3." in name or "proj_out" in name or ".diffusion_model.out.2." in name:
+            if any(branch in name for branch in RESIDUAL):
                 nn.init.zeros_(parameter)
+
+    def draw_levels(self, generator: torch.Generator) -> Tensor:
+        """Indices of the noise levels of one batch."""
+        if self.prediction != "flow":
+            return torch.randint(1000, (BATCH,), generator=generator)
+        middle = torch.sigmoid(LEVEL_WIDTH * torch.randn(BATCH, generator=generator))
+        return (1000 * middle).long().clamp(max=999)
 
     def forward(self, seed: int) -> Tensor:
         """The loss of the batch that `seed` draws."""
@@ -54,7 +71,7 @@ class Trained(nn.Module):
         worlds = draw_worlds(BATCH, generator)
         x_0 = render(worlds)[0].movedim(-1, 1) * 2 - 1
         noise = torch.randn(x_0.shape, generator=generator)
-        levels = torch.randint(1000, (BATCH,), generator=generator)
+        levels = self.draw_levels(generator)
         named = torch.rand(BATCH, generator=generator) >= EMPTY_CAPTIONS
         tokens = [
             (word_tokens(caption) + [0] * TOKENS)[:TOKENS] if keep else [0] * TOKENS
@@ -78,8 +95,8 @@ class Trained(nn.Module):
 def _attention(chosen, q: Tensor, k: Tensor, v: Tensor, heads: int, *args, **kwargs) -> Tensor:
     """Plain steps; the kernels that the host chooses on a CPU are slow to differentiate."""
     del chosen, args
-    if not kwargs.get("skip_reshape"):
-        q, k, v = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (q, k, v))
+    if not kwargs.get("skip_reshape"):  # the joint transformer splits the heads of v alone
+        q, k, v = (x.reshape(*x.shape[:2], heads, -1).transpose(1, 2) for x in (q, k, v))
     weights = torch.softmax((q * q.shape[-1] ** -0.5) @ k.mT, -1)
     return (weights @ v).transpose(1, 2).flatten(2)
 

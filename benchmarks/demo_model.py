@@ -1,8 +1,10 @@
 """Quality of the trained demo model: does a sampled picture show what its caption names?
 
 `python tools/in_host.py benchmarks.demo_model --prediction v --images 512 --cfg 3 --steps 50`
-samples as the host's KSampler node does, reads the pictures with `demo.reader`, prints one table
-and writes `benchmarks/results/demo_model_<prediction>.json` and a contact sheet in `out/`.
+samples captions of two things, of one thing, and of two things one of which is a pair of colour and
+shape that training never showed, as the host's KSampler node does. It reads the pictures with
+`demo.reader`, prints one table and writes `benchmarks/results/demo_model_<prediction>.json` and
+contact sheets in `out/`.
 """
 
 import argparse
@@ -14,12 +16,40 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from ..demo.model import PREDICTIONS, encode_captions, load_demo
-from ..demo.reader import Attributes, read
-from ..demo.world import COLOURS, GROUNDS, SHAPES, SIZE, Worlds, captions, draw_worlds, render
+from ..demo.reader import Reading, read
+from ..demo.world import HELD_OUT_PAIRS, SIZE, Worlds, captions, draw_worlds, render
 from .report import ROOT, write_results
 
 BATCH = 64
-NAMES = {"colour": COLOURS, "shape": SHAPES, "ground": GROUNDS}
+THINGS = ("colour", "shape", "size", "present")
+
+
+def two_things(count: int, generator: torch.Generator) -> Worlds:
+    worlds = draw_worlds(count, generator)
+    return worlds._replace(present=torch.ones_like(worlds.present))
+
+
+def one_thing(count: int, generator: torch.Generator) -> Worlds:
+    worlds = draw_worlds(count, generator)
+    return worlds._replace(present=torch.tensor([True, False]).repeat(count, 1))
+
+
+def one_unseen(count: int, generator: torch.Generator) -> Worlds:
+    """Two things; the one of a held-out pair is named first in every second caption."""
+    worlds = two_things(count, generator)
+    unseen = draw_worlds(count, generator, HELD_OUT_PAIRS)
+    chosen = is_unseen(count)
+    return worlds._replace(
+        colour=torch.where(chosen, unseen.colour, worlds.colour),
+        shape=torch.where(chosen, unseen.shape, worlds.shape),
+    )
+
+
+def is_unseen(count: int) -> Tensor:
+    return torch.arange(2) == torch.arange(count)[:, None] % 2
+
+
+DRAWN = {"two things": two_things, "one thing": one_thing, "one unseen": one_unseen}
 
 
 def sample_images(args: argparse.Namespace, texts: list[str]) -> Tensor:
@@ -42,15 +72,39 @@ def sample_images(args: argparse.Namespace, texts: list[str]) -> Tensor:
     return torch.cat(images)
 
 
-def right_rates(worlds: Worlds, seen: Attributes) -> dict[str, float]:
-    """Rates of right attributes: each, all three at once, each word where it is named."""
-    right = {name: getattr(seen, name) == getattr(worlds, name) for name in NAMES}
-    rates = {name: hits.double().mean().item() for name, hits in right.items()}
-    rates["all"] = torch.stack([*right.values()]).all(0).double().mean().item()
-    for name, words in NAMES.items():
-        for i, word in enumerate(words):
-            rates[word] = right[name][getattr(worlds, name) == i].double().mean().item()
-    return rates
+def match(worlds: Worlds, images: Tensor) -> Reading:
+    """What the images show, its things in the order of the captions that fits better."""
+    seen = read(images)
+    flipped = seen._replace(**{name: getattr(seen, name).flip(1) for name in (*THINGS, "centres")})
+    better = _hits(worlds, flipped).sum((1, 2)) > _hits(worlds, seen).sum((1, 2))
+    return Reading(
+        *(
+            torch.where(better.view(-1, *[1] * (a.dim() - 1)), b, a)
+            for a, b in zip(seen, flipped, strict=True)
+        )
+    )
+
+
+def _hits(worlds: Worlds, seen: Reading) -> Tensor:
+    """Which of THINGS are right, (batch, 2, 4); an absent thing is right where none is seen."""
+    alike = torch.stack([getattr(worlds, name) == getattr(seen, name) for name in THINGS], -1)
+    present, shown = worlds.present[..., None], seen.present[..., None]
+    return torch.where(present, alike & shown, ~shown)
+
+
+def right_rates(worlds: Worlds, seen: Reading) -> dict[str, float]:
+    """Rates of pictures that are right; bound means right in colour and shape of all things."""
+    hits = _hits(worlds, seen)
+    rates = {f"{name}s": hits[..., i].all(1) for i, name in enumerate(THINGS[:3])}
+    rates["number"] = hits[..., 3].all(1)
+    rates["bound"] = hits[..., :2].all((1, 2))
+    rates["ground"] = seen.ground == worlds.ground
+    rates["bound + ground"] = rates["bound"] & rates["ground"]
+    rates["all words"] = hits.all((1, 2)) & rates["ground"]
+    things = hits[..., :2].all(2)
+    rates["each thing"] = things[worlds.present]
+    rates["every second"] = things[is_unseen(len(things))]  # the unseen ones, if there are
+    return {name: right.double().mean().item() for name, right in rates.items()}
 
 
 def grid_measures(images: Tensor) -> dict[str, float]:
@@ -65,19 +119,20 @@ def grid_measures(images: Tensor) -> dict[str, float]:
     return {"checkerboard": board.square().mean().item() / 16, "block edges": edges.item()}
 
 
-def contact_sheet(images: Tensor, texts: list[str], seen: Attributes, path: Path) -> None:
+def contact_sheet(images: Tensor, texts: list[str], seen: Reading, path: Path) -> None:
     """8 x 8 pictures, enlarged; what the reader saw is red where it is not the caption."""
-    read_texts = captions(Worlds(*seen, unnamed=torch.empty(0)))
-    tile, line, across = SIZE * 4, 14, 8
-    sheet = Image.new("RGB", (across * tile, 8 * (tile + 2 * line)), "black")
+    read_texts = captions(Worlds(*seen[:5], unnamed=torch.empty(0)))
+    tile, line, across = SIZE * 8, 14, 8
+    rows = -(-min(len(images), 64) // across)
+    sheet = Image.new("RGB", (across * tile, rows * (tile + 2 * line)), "black")
     draw = ImageDraw.Draw(sheet)
-    for i, image in enumerate(images[: 8 * across]):
+    for i, image in enumerate(images[: rows * across]):
         left, top = i % across * tile, i // across * (tile + 2 * line)
         pixels = Image.fromarray((image * 255).round().byte().numpy())
         sheet.paste(pixels.resize((tile, tile), Image.Resampling.NEAREST), (left, top))
-        draw.text((left, top + tile), texts[i][2:], "white")
+        draw.text((left, top + tile), texts[i], "white")
         if read_texts[i] != texts[i]:
-            draw.text((left, top + tile + line), read_texts[i][2:], (255, 90, 90))
+            draw.text((left, top + tile + line), read_texts[i], (255, 90, 90))
     path.parent.mkdir(exist_ok=True)
     sheet.save(path)
 
@@ -86,21 +141,24 @@ def contact_sheet(images: Tensor, texts: list[str], seen: Attributes, path: Path
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--prediction", choices=PREDICTIONS, default="v")
-    parser.add_argument("--images", type=int, default=512)
+    parser.add_argument("--images", type=int, default=512, help="captions of each sort")
     parser.add_argument("--cfg", type=float, default=3.0)
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
 
-    worlds = draw_worlds(args.images, torch.Generator().manual_seed(args.seed))
-    texts, rendered = captions(worlds), render(worlds)[0]
-    sampled = sample_images(args, texts)
     table = {}
-    for column, images in (("sampled", sampled), ("rendered", rendered)):
-        table[column] = right_rates(worlds, read(images)) | grid_measures(images)
-    print(f"{'':<14}" + "".join(f"{column:>10}" for column in table))
-    for row in table["sampled"]:
-        print(f"{row:<14}" + "".join(f"{values[row]:>10.4f}" for values in table.values()))
+    for sort, draw in DRAWN.items():
+        worlds = draw(args.images, torch.Generator().manual_seed(args.seed))
+        texts, rendered = captions(worlds), render(worlds)[0]
+        sampled = sample_images(args, texts)
+        for column, images in ((sort, sampled), ("drawn", rendered)):
+            seen = match(worlds, images)
+            # Rendered pictures are a check of the reader; the first sort suffices.
+            table.setdefault(column, right_rates(worlds, seen) | grid_measures(images))
+        name = f"demo_model_{args.prediction}_{sort.replace(' ', '_')}_cfg{args.cfg:g}.png"
+        contact_sheet(sampled, texts, match(worlds, sampled), ROOT / "out" / name)
+    print(f"{'':<14}" + "".join(f"{column:>12}" for column in table))
+    for row in next(iter(table.values())):
+        print(f"{row:<14}" + "".join(f"{values[row]:>12.4f}" for values in table.values()))
     write_results(f"demo_model_{args.prediction}", {"settings": vars(args), **table})
-    sheet = ROOT / "out" / f"demo_model_{args.prediction}_cfg{args.cfg:g}.png"
-    contact_sheet(sampled, texts, read(sampled), sheet)

@@ -3,7 +3,7 @@
 import torch
 from comfy_api.latest import io
 
-from ..demo.world import COLOURS, GROUNDS, SHAPES, captions, draw_worlds, render
+from ..demo.world import COLOURS, GROUNDS, SHAPES, SIZES, captions, draw_worlds, render
 from ._sockets import CATEGORY
 
 _DEMO_CATEGORY = f"{CATEGORY}/demo"
@@ -92,10 +92,14 @@ class DemoImage(io.ComfyNode):
 
     @classmethod
     def execute(cls, shape, colour, ground, variation) -> io.NodeOutput:
-        world = draw_worlds(1, torch.Generator().manual_seed(variation))._replace(
-            shape=torch.tensor([SHAPES.index(shape)]),
-            colour=torch.tensor([COLOURS.index(colour)]),
+        world = draw_worlds(1, torch.Generator().manual_seed(variation))
+        looks = torch.tensor([[COLOURS.index(colour), SHAPES.index(shape), SIZES.index("")]])
+        world = world._replace(
+            colour=looks[:, :1].repeat(1, 2),
+            shape=looks[:, 1:2].repeat(1, 2),
+            size=looks[:, 2:].repeat(1, 2),
+            present=torch.tensor([[True, False]]),
             ground=torch.tensor([GROUNDS.index(ground)]),
         )
-        image, mask = render(world)
-        return io.NodeOutput(image, captions(world)[0], mask)
+        image, masks = render(world)
+        return io.NodeOutput(image, captions(world)[0], masks[:, 0])

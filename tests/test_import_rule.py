@@ -37,7 +37,7 @@ def imports(module: str) -> subprocess.CompletedProcess:
     )
 
 
-@pytest.mark.parametrize("module", ["inversion", "demo.world"])
+@pytest.mark.parametrize("module", ["inversion", "demo.world", "demo.tasks", "demo.reader"])
 def test_needs_no_host(module):
     assert imports(module).returncode == 0
 

@@ -110,6 +110,7 @@ def _mmdit() -> dict:
         "patch_size": BLOCK,
         "depth": depth,
         "num_blocks": 6,
+        "mlp_ratio": 3.0,
         "context_embedder_config": {"target": "torch.nn.Linear", "params": linear},
     }
 

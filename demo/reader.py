@@ -20,6 +20,7 @@ from .world import COLOURS, GROUNDS, SHAPES, SIZES, Worlds
 WEIGHTS = Path(__file__).parent / "weights" / "reader.safetensors"
 GRID = 16
 NEAR = 0.25  # how far from its place a thing may stand, in half widths of the picture
+PRESENT = 0.2  # the score from which a thing is there; a place half a cell off is taught 0.4
 APART = 0.5  # how far from the first thing the second is looked for
 _WIDTHS = (32, 48, 64)
 NAMES = {"colour": COLOURS, "shape": SHAPES, "size": SIZES}
@@ -118,7 +119,7 @@ def read_with(network: Reader, images: Tensor, places: Tensor | None) -> Reading
         score.flatten(2).gather(2, cells[:, None].expand(-1, score.shape[1], -1)).argmax(1)
         for score in scores[:3]
     )
-    present = presence.gather(1, cells) > 0
+    present = presence.gather(1, cells).sigmoid() > PRESENT
     return Reading(*things, present, scores.ground.argmax(1), _grid()[cells])
 
 

@@ -3,8 +3,8 @@
 The loss is the squared error of the host's own `denoised`, weighted so that it is the plain squared
 error of what the network predicts: 1 / sigma^2 for eps and flow, (1 + sigma^2) / sigma^2 for v.
 Every batch is drawn from a generator seeded by its number, so a resumed run sees the batches that
-an uninterrupted one would have seen. The weights of the pack: v with 430,000 images and then, from
-its checkpoint, up to 610,000; flow with 100,000; eps with 110,000; seed 0.
+an uninterrupted one would have seen. A resumed run may name another number of images: it decides
+when the learning rate starts to fall.
 """
 
 import argparse

@@ -44,7 +44,7 @@ def test_it_brings_guided_sampling_nearer_to_the_image(null_text, demo, fitted):
 
 def test_the_method_is_named_in_the_bundle(fitted, method):
     maps, *_ = fitted
-    assert maps.info["method"] == f"DDIM, {method}"
+    assert maps.info["method"] == f"DDIM, target, {method}"
 
 
 def test_positive_comes_out_unchanged(demo, fitted):

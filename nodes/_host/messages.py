@@ -1,4 +1,4 @@
-"""What is said in one line under the node that runs, and in the log."""
+"""What is said in one line under the node that runs, in the log and, of warnings, in a toast."""
 
 import logging
 
@@ -9,9 +9,13 @@ _logger = logging.getLogger(__name__)
 
 
 def warn(text: str) -> None:
-    """Says what the user should change."""
+    """Says what the user should change; `js/messages.js` shows it as a toast."""
     _logger.warning("Imprint: %s", text)
     show(text)
+    context = get_executing_context()
+    if context is not None and getattr(PromptServer, "instance", None) is not None:
+        said = {"node": context.node_id, "text": text}
+        PromptServer.instance.send_sync("imprint.warning", said, PromptServer.instance.client_id)
 
 
 def tell(text: str) -> None:

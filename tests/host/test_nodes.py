@@ -166,16 +166,3 @@ def test_custom_nodes_equal_the_simple_ones(node, demo, invert, edited):
     assert custom.zs.equal(maps.zs)
     (out,) = node("InvertedSamplerCustom", guider=target, noise_maps=custom)
     assert out["samples"].equal(edited)
-
-
-def test_demo_words_that_are_unknown_are_ignored_with_one_line(demo, caplog):
-    known, longer = demo.prompt("a red circle on grass"), demo.prompt("a red shiny circle on grass")
-    assert known[0][0].equal(longer[0][0])
-    assert "does not know ['shiny']" in caplog.text
-
-
-@pytest.mark.parametrize("text", ["", "a " * 30, "(red:1.4) circle"])
-def test_demo_prompts_of_any_length_encode(demo, text):
-    context = demo.prompt(text)[0][0]
-    assert context.isfinite().all()
-    assert context.shape[1] % 8 == 0

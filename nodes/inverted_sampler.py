@@ -86,9 +86,13 @@ def sample(guider, noise_maps, skip_steps, mask=None, residual=1.0) -> dict:
     guider = prompts.with_null_text(guider, maps)
     _tell_about_cfg(maps, prompts.guidance(guider))
 
+    cfg = prompts.guidance(guider)
+    rounding = models.rounding_distances(patcher, maps, 1.0 if cfg is None else cfg)
+
     def loop(run: sampling.Run):
         fitted = None if mask is None else latents.fit_mask(mask, run.x_0.shape).to(run.x_0)
-        return replay(run.denoise, maps.to(run.x_0), skip_steps, residual, fitted, run.on_step)
+        own = maps.to(run.x_0)
+        return replay(run.denoise, own, skip_steps, residual, fitted, rounding, run.on_step)
 
     # Not for the loop: inpainting and video models read the picture as part of their prompt.
     picture = latents.sampled_latent(patcher, maps.xs[-1], 0.0)
@@ -99,6 +103,8 @@ def sample(guider, noise_maps, skip_steps, mask=None, residual=1.0) -> dict:
             "The model returned NaN or infinite values under these prompts: use a float32 model, "
             "or a lower cfg."
         )
+    if x.cpu().equal(maps.xs[-1]):
+        tell("A reconstruction: the result is the inverted latent, bit for bit.")
     return {"samples": samples}
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ...inversion.schedule import Denoise, OnStep, Schedule
-from . import batching, prompts
+from . import batching, models, prompts
 
 T = TypeVar("T")
 
@@ -101,6 +101,7 @@ def describe(guider, **info: str | int) -> dict:
     return {
         "latent_format": type(patcher.get_model_object("latent_format")).__name__,
         "cfg": prompts.guidance(guider),
+        "rounding": models.rounding(patcher),
         "info": {**info, **model},
     }
 

@@ -76,6 +76,14 @@ class NoiseMaps(_Fields):
         fields = {**self._asdict(), "info": {**self.info, **info}}
         return self._make(fields.values())  # nothing to check anew
 
+    def repeated(self, images: int) -> "NoiseMaps":
+        """The noise maps of one image as often as `images` says, for as many edits of it."""
+        copies = {
+            name: values.repeat_interleave(images, 1)
+            for name, values in (("xs", self.xs), ("zs", self.zs))
+        }
+        return self._make({**self._asdict(), **copies}.values())
+
     def to(self, like: Tensor) -> "NoiseMaps":
         """The same noise maps on the device and in the precision of a tensor, for a loop."""
         moved = {"xs": self.xs.to(like), "zs": self.zs.to(like)}

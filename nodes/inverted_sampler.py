@@ -84,6 +84,8 @@ def sample(guider, noise_maps, skip_steps, mask=None, residual=1.0) -> dict:
     models.check_fit(patcher, maps)
     schedule = maps.schedule.after(skip_steps, "; the inversion's own skipping is done already")
     guider = prompts.with_null_text(guider, maps)
+    if maps.xs.shape[1] == 1:
+        maps = maps.repeated(prompts.rows(guider))
     cfg = prompts.guidance(guider)
     other_cfg = None if cfg == maps.cfg or maps.cfg is None else cfg
     drift = None if other_cfg is None else _drift(maps, other_cfg)

@@ -59,9 +59,16 @@ class Task(NamedTuple):
         path: str = "edit_friendly",
         seed: int = 0,
         skip: int = 0,
+        **more,
     ) -> NoiseMaps:
         """By EF-DDPM Invert."""
-        settings = {"seed": seed, "steps": steps, "scheduler": SCHEDULER, "skip_steps": skip}
+        settings = {
+            "seed": seed,
+            "steps": steps,
+            "scheduler": SCHEDULER,
+            "skip_steps": skip,
+            **more,
+        }
         latent, prompts = {"samples": x_0}, self.prompts(self.source_prompt, cfg)
         maps, *_ = outputs(EFDDPMInvert, **prompts, latent_image=latent, **settings, path=path)
         return maps

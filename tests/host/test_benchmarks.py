@@ -34,6 +34,7 @@ SMALL = {
     },
     "cost": {"STEPS": 2, "SKIP": 1, "CFGS": (1.0,), "REPEATS": 1, "SDXL_STEPS": 2},
     "memory": {"SIDE": 8},
+    "rounding": {"STEPS": 2, "CFGS": (3.5,), "SKIP": 0, "PATCHES": 1},
     "demo_model": {"STEPS": 2},
     "demo_attention": {"STEPS": 2},
 }

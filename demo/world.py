@@ -87,15 +87,14 @@ def draw_worlds(count: int, generator: torch.Generator, pairs: Tensor = SEEN_PAI
 def captions(worlds: Worlds) -> list[str]:
     """One caption per world, for example "a big red circle and a blue square on grass"."""
     return [
-        f"{' and '.join(_thing(*thing) for thing in things if thing[3])} on {GROUNDS[ground]}"
+        f"{' and '.join(_thing(*thing) for *thing, there in things if there)} on {GROUNDS[ground]}"
         for things, ground in zip(
             torch.stack(worlds[:4], -1).tolist(), worlds.ground.tolist(), strict=True
         )
     ]
 
 
-def _thing(colour: int, shape: int, size: int, present: int) -> str:
-    del present
+def _thing(colour: int, shape: int, size: int) -> str:
     return " ".join(word for word in ("a", SIZES[size], COLOURS[colour], SHAPES[shape]) if word)
 
 

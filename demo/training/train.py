@@ -193,14 +193,12 @@ def main() -> None:
 
 def save_weights(prediction: str, average: dict[str, Tensor]) -> None:
     """The running average as float16: the network under its own names, the text encoder `text.`"""
-    kept = {NETWORK: "", "text.": TEXT}
     WEIGHTS.mkdir(exist_ok=True)
     save_file(
         {
-            saved + name.removeprefix(prefix): value.half().contiguous()
-            for prefix, saved in kept.items()
+            name.removeprefix(NETWORK): value.half().contiguous()
             for name, value in average.items()
-            if name.startswith(prefix)
+            if name.startswith((NETWORK, TEXT))
         },
         WEIGHTS / f"demo_{prediction}.safetensors",
     )

@@ -1,12 +1,13 @@
 """A bundle returns its picture whatever precision, kernel or batch made it and replays it."""
 
+import importlib
+
 import pytest
-import torch
-from comfy.ldm.modules import attention
+
+rounding = importlib.import_module("imprint_pack.benchmarks.rounding")
 
 STEPS = 10
 EXACT = 1e-5
-DTYPES = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 @pytest.fixture(scope="module")
@@ -14,25 +15,10 @@ def wired(demo):
     """The wires of a node with the demo model in another precision or with another kernel."""
 
     def wire(name, prompt=None):
-        model = demo.model.clone()
-        if DTYPES.get(name):
-            model.set_model_compute_dtype(DTYPES[name])
-        elif name not in DTYPES:
-            options = model.model_options["transformer_options"]
-            options["optimized_attention_override"] = kernel(getattr(attention, name))
-        return demo.wired(prompt or demo.caption, model)
+        other = rounding.in_precision if name in rounding.PRECISIONS else rounding.with_kernel
+        return demo.wired(prompt or demo.caption, other(demo.model, name))
 
     return wire
-
-
-def kernel(function):
-    """A host's attention function in place of the chosen one."""
-
-    def attend(chosen, *args, transformer_options=None, **kwargs):
-        del chosen, transformer_options  # which would lead back here
-        return function(*args, **kwargs)
-
-    return attend
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +57,7 @@ def test_one_precision_returns_what_another_inverted(invert, sample, demo, made,
     assert (sample(replayed, maps) - demo.latent["samples"]).abs().max() <= EXACT
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", rounding.PRECISIONS)
 def test_a_bundle_knows_how_its_network_rounded(invert, dtype):
     units = {"float32": 2**-24, "bfloat16": 2**-8, "float16": 2**-11}
     assert invert(dtype, 1.0).rounding == units[dtype]

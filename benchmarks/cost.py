@@ -27,7 +27,7 @@ from ..inversion.noise_maps import NoiseMaps
 from ..inversion.schedule import Schedule
 from ..nodes.noise_map_edit import NoiseMapEdit
 from .measure import ROOT, memory, options, print_table, write_results
-from .task import Task, word_task
+from .task import Task, edit_task
 
 REPEATS = 5
 STEPS, SKIP, CFGS = 100, 36, (1.0, 3.5)
@@ -141,7 +141,7 @@ def cost(run: Callable[[], object], size: int) -> dict[str, float]:
 @torch.inference_mode()
 def main() -> None:
     args = options(__doc__, worlds=1).parse_args()
-    nodes = inversion_and_replay(word_task(args.worlds, args.seed))
+    nodes = inversion_and_replay(edit_task("colour", args.worlds, args.seed))
     maps, imported = sdxl_maps(), import_seconds()
     size = 4 * (maps.xs.numel() + maps.zs.numel())
     with tempfile.TemporaryDirectory() as folder:

@@ -11,7 +11,7 @@ import torch
 from matplotlib.figure import Figure
 
 from .measure import options, picture_path, print_table, write_results
-from .task import Task, word_task
+from .task import Task, edit_task
 
 STEPS = (10, 20, 50, 100, 250, 999)
 MOST_ELSEWHERE = 250  # steps of all variants but the first
@@ -53,7 +53,7 @@ def draw(by_steps: dict[str, dict], by_cfg: dict[str, dict]) -> Figure:
 @torch.inference_mode()
 def main() -> None:
     args = options(__doc__, worlds=4, seed=1).parse_args()
-    task = word_task(args.worlds, args.seed)
+    task = edit_task("colour", args.worlds, args.seed)
     by_steps = {
         name: {
             f"{steps} steps": round_trip(task, steps, **variant)

@@ -2,8 +2,10 @@
 
     make bench NAME=demo_model
 
-Samples as the host's KSampler does and reads the pictures with `demo.training.reader`; drawn
-pictures of the same captions are read beside them. The sheet shows the v model's.
+Captions of two things, of one, and of two of which one is a pair of colour and shape that training
+never showed. Samples as the host's KSampler does and reads the pictures with
+`demo.training.reader`; drawn pictures are read beside them. The sheet shows drawn pictures above
+those that the v model sampled from their captions.
 """
 
 import torch
@@ -11,15 +13,43 @@ from comfy import sample
 from torch import Tensor
 
 from ..demo.model import encode_captions, load_demo
-from ..demo.training.reader import Attributes, read
-from ..demo.world import COLOURS, GROUNDS, SHAPES, SIZE, Worlds, captions, draw_worlds, render
+from ..demo.training.reader import Reading, hits, read_for
+from ..demo.world import HELD_OUT_PAIRS, SIZE, Worlds, captions, draw_worlds, render
 from .measure import options, print_table, write_results, write_sheet
 
 STEPS, CFG, BATCH = 50, 3.0, 64
-SHOWN, ACROSS = 64, 8
+SHOWN, ACROSS = 24, 8
 SMALLER = 4  # the share of pictures for the models that only prove other families
 SCHEDULERS = {"v": "ddim_uniform", "eps": "ddim_uniform", "flow": "simple"}
-NAMES = {"colour": COLOURS, "shape": SHAPES, "ground": GROUNDS}
+
+
+def two_things(count: int, generator: torch.Generator) -> Worlds:
+    worlds = draw_worlds(count, generator)
+    return worlds._replace(present=torch.ones_like(worlds.present))
+
+
+def one_thing(count: int, generator: torch.Generator) -> Worlds:
+    worlds = draw_worlds(count, generator)
+    return worlds._replace(present=torch.tensor([True, False]).repeat(count, 1))
+
+
+def one_unseen(count: int, generator: torch.Generator) -> Worlds:
+    """Two things; the one of a held-out pair is named first in every second caption."""
+    worlds = two_things(count, generator)
+    unseen = draw_worlds(count, generator, HELD_OUT_PAIRS)
+    chosen = is_unseen(count)
+    return worlds._replace(
+        colour=torch.where(chosen, unseen.colour, worlds.colour),
+        shape=torch.where(chosen, unseen.shape, worlds.shape),
+    )
+
+
+def is_unseen(count: int) -> Tensor:
+    """Which of two things `one_unseen` takes from the held-out pairs, (count, 2)."""
+    return torch.arange(2) == torch.arange(count)[:, None] % 2
+
+
+DRAWN = {"two things": two_things, "one thing": one_thing, "one unseen": one_unseen}
 
 
 def sample_images(prediction: str, texts: list[str], seed: int) -> Tensor:
@@ -38,11 +68,16 @@ def sample_images(prediction: str, texts: list[str], seed: int) -> Tensor:
     return torch.cat(images)
 
 
-def right_rates(worlds: Worlds, seen: Attributes) -> dict[str, float]:
-    """Rates of right attributes: each, and all three at once."""
-    right = {name: getattr(seen, name) == getattr(worlds, name) for name in NAMES}
-    right["all"] = torch.stack([*right.values()]).all(0)
-    return {name: hits.double().mean().item() for name, hits in right.items()}
+def right_rates(worlds: Worlds, seen: Reading) -> dict[str, float]:
+    """Rates of pictures that are right; `bound` is right in colour and shape of all things."""
+    found, ground = hits(seen, worlds), seen.ground == worlds.ground
+    names = ("colours", "shapes", "sizes", "number")
+    right = {name: found[..., i].all(1) for i, name in enumerate(names)}
+    right["bound"] = found[..., :2].all((1, 2))
+    right["ground"] = ground
+    right["all words"] = found.all((1, 2)) & ground
+    right["unseen"] = found[..., :2].all(2)[is_unseen(len(found))]  # every second of other captions
+    return {name: of_worlds.double().mean().item() for name, of_worlds in right.items()}
 
 
 def grid_measures(images: Tensor) -> dict[str, float]:
@@ -61,17 +96,23 @@ def grid_measures(images: Tensor) -> dict[str, float]:
 def main() -> None:
     args = options(__doc__, worlds=512).parse_args()
     rows: dict[str, dict] = {}
+
+    def add(name: str, worlds: Worlds, images: Tensor) -> None:
+        rates = right_rates(worlds, read_for(worlds, images))
+        rows[name] = {"pictures": len(images), **rates, **grid_measures(images)}
+        print(name, rows[name], flush=True)
+
     for prediction in SCHEDULERS:
         count = args.worlds if prediction == "v" else max(1, args.worlds // SMALLER)
-        worlds = draw_worlds(count, torch.Generator().manual_seed(args.seed))
-        texts, drawn = captions(worlds), render(worlds)[0]
-        sampled = sample_images(prediction, texts, args.seed)
-        for name, images in ((prediction, sampled), (f"{prediction}, drawn", drawn)):
-            rates = right_rates(worlds, read(images))
-            rows[name] = {"pictures": count, **rates, **grid_measures(images)}
-        if prediction == "v":
-            rows_shown = sampled[:SHOWN].split(ACROSS)
-            whole = [row for row in rows_shown if len(row) == len(rows_shown[0])]
-            write_sheet(args.out, "demo_model", whole)
+        for sort, draw in DRAWN.items():
+            worlds = draw(count, torch.Generator().manual_seed(args.seed))
+            drawn = render(worlds)[0]
+            sampled = sample_images(prediction, captions(worlds), args.seed)
+            add(f"{prediction}, {sort}", worlds, sampled)
+            if prediction == "v":
+                add(f"drawn, {sort}", worlds, drawn)
+                if sort == "two things":
+                    shown = [*drawn[:SHOWN].split(ACROSS), *sampled[:SHOWN].split(ACROSS)]
+                    write_sheet(args.out, "demo_model", shown)
     print_table(rows)
     write_results(args.out, "demo_model", {"steps": STEPS, "cfg": CFG, "models": rows})

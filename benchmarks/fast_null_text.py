@@ -19,7 +19,7 @@ from ..inversion.null_text import NullText, null_text_inversion
 from ..nodes.null_text import fit_null_text
 from .measure import interval, mean_difference, means, options, print_table, write_results
 from .null_text import CFGS, STEPS, evaluations, reconstruct_and_edit
-from .task import Task, word_task
+from .task import Task, edit_task
 
 KEYS = ("reconstruction", "ideal")
 SWEEP = {
@@ -64,8 +64,8 @@ def sweep(task: Task, cfg: float) -> tuple[dict, dict[str, dict]]:
 @torch.inference_mode()
 def main() -> None:
     args = options(__doc__, worlds=8, seed=100).parse_args()
-    tuning = word_task(args.worlds, args.seed)
-    reporting = word_task(args.worlds, args.seed + 1)
+    tuning = edit_task("colour", args.worlds, args.seed)
+    reporting = edit_task("colour", args.worlds, args.seed + 1)
     pivot = reporting.invert_ddim(STEPS)
     found: dict = {"worlds": args.worlds, "steps": STEPS}
     for cfg in CFGS:

@@ -14,18 +14,19 @@ from itertools import pairwise, product
 import torch
 from torch import Tensor
 
-from ..demo.training.reader import read
+from ..demo.training.reader import read, read_for
+from ..demo.world import SIZE
 from ..inversion.edits import flip, push_colour, renoise_path, shift
 from ..inversion.noise_maps import NoiseMaps
 from ..nodes.inputs import seeded_noise
 from .measure import means, options, picture_path, print_table, psnr, write_results, write_sheet
 from .noise_space_maps import edit_friendly, native, record, statistics, toy
 from .noise_space_plots import draw
-from .task import Task, word_task
+from .task import Task, edit_task
 
 STEPS, STATISTICS_STEPS, SHOWN = 50, 100, 8
 CFG, SKIP = 1.5, 14  # of edits by prompt: the demo's
-EDGE = 3  # pixels from the border, which no object covers
+NEAR = 0.5  # what lies nearer to the edited thing may change, in half widths
 DISTANCES, SHOWN_DISTANCE = (1, 2, 4, 8), 4
 FILLS = ("resample", 0), ("resample", 18), ("reflect", 0), ("wrap", 0)  # each with a skip
 STRENGTHS = (0.02, 0.04, 0.06, 0.08, 0.1, 0.14)
@@ -58,22 +59,15 @@ def moved(task: Task, codes: Codes, image: Tensor) -> tuple[dict, dict, dict[str
 
 
 def prompted(task: Task, codes: Codes, image: Tensor) -> tuple[dict, dict[str, Tensor]]:
-    """Another colour in the prompt of a sampled picture: what is right, and what stays."""
-    rows, shown, before = {}, {}, read(image)
-    edge = torch.ones(image.shape[:3])
-    edge[:, EDGE:-EDGE, EDGE:-EDGE] = 0
+    """Another colour of one thing in the prompt of a sampled picture: what is right, what stays."""
+    rows, shown, places = {}, {}, read_for(task.edits.source, image).centres
+    axis = (torch.arange(SIZE) + 0.5) * 2 / SIZE - 1
+    middle = places[task.edits.edited][:, :, None, None]  # of the edited thing, (worlds, 2, 1, 1)
+    outside = torch.hypot(axis - middle[:, 0], axis[:, None] - middle[:, 1]) > NEAR
     for name, maps in codes.items():
         shown[name] = task.vae.decode(task.replay(maps, task.target_prompt, CFG))
-        after = read(shown[name])
-        rows[name] = means(
-            {
-                "right": after.colour == task.word,
-                "shape kept": after.shape == before.shape,
-                "ground kept": after.ground == before.ground,
-                "edge": psnr(shown[name], image, edge),
-                "whole": psnr(shown[name], image),
-            }
-        )
+        words = task.words(read(shown[name], places))
+        rows[name] = means({**words, "outside": psnr(shown[name], image, outside)})
     return rows, shown
 
 
@@ -153,7 +147,7 @@ def diverse(task: Task) -> tuple[dict[str, dict], list[Tensor]]:
 @torch.inference_mode()
 def main() -> None:
     args = options(__doc__, worlds=24).parse_args()
-    task = word_task(args.worlds, args.seed)
+    task = edit_task("colour", args.worlds, args.seed)
     points = toy(task.model)
     long, x_0 = record(task, STATISTICS_STEPS)
     zs = {
@@ -176,6 +170,7 @@ def main() -> None:
     for table in (*tables.values(), *shifts.values()):
         print_table(table)
     setup = {"worlds": args.worlds, "steps": STEPS, "statistics steps": STATISTICS_STEPS}
+    setup |= {"cfg": CFG, "skip": SKIP}
     write_results(args.out, "noise_space", {**setup, **tables, "shift": shifts})
     draw(picture_path(args.out, "noise_space"), points, zs, shifts)
     sheet = [image, *moved_pictures["edit-friendly"], *moved_pictures["native"]]

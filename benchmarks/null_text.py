@@ -1,4 +1,4 @@
-"""What does null text buy? One word changed on random worlds at high guidance.
+"""What does null text buy? Edits of random worlds at high guidance.
 
     make bench NAME=null_text
 
@@ -10,6 +10,7 @@ with the sampler's defaults, and network evaluations per picture (a backward pas
 import torch
 from torch import Tensor
 
+from ..demo.tasks import KINDS
 from ..inversion.noise_maps import NoiseMaps
 from ..nodes.null_text import NullTextOptimize
 from .measure import (
@@ -22,7 +23,7 @@ from .measure import (
     write_results,
     write_sheet,
 )
-from .task import SHOWN, Task, outputs, word_task
+from .task import SHOWN, Task, edit_task, outputs
 
 STEPS = 50
 CFGS = (3.0, 7.5)
@@ -87,10 +88,10 @@ def compare(task: Task, cfg: float) -> tuple[dict[str, dict], dict[str, dict], l
 @torch.inference_mode()
 def main() -> None:
     parser = options(__doc__, worlds=32, seed=1)
-    parser.add_argument("--attribute", choices=["colour", "shape"], default="colour")
+    parser.add_argument("--kind", choices=KINDS, default="colour", help="what is edited")
     args = parser.parse_args()
-    task = word_task(args.worlds, args.seed, args.attribute)
-    found: dict = {"worlds": args.worlds, "steps": STEPS, "attribute": args.attribute}
+    task = edit_task(args.kind, args.worlds, args.seed)
+    found: dict = {"worlds": args.worlds, "steps": STEPS, "kind": args.kind}
     for cfg in CFGS:
         rows, leads, pictures = compare(task, cfg)
         print(f"cfg {cfg:g}")

@@ -1,6 +1,6 @@
-"""The task of the benchmarks: drawn worlds, in whose captions one word changes.
+"""The task of the benchmarks: drawn worlds of two things, in whose captions something changes.
 
-What a perfect editor would return is known: the same world, drawn with the other word. The methods
+What a perfect editor would return is known: the same world, drawn with the other words. The methods
 here are the pack's nodes and the host's KSampler, with the task's prompts.
 """
 
@@ -14,8 +14,9 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..demo.model import encode_captions, load_demo
-from ..demo.training.reader import read
-from ..demo.world import COLOURS, SHAPES, captions, draw_worlds, render
+from ..demo.tasks import EditTasks, edit_tasks
+from ..demo.training.reader import Reading, hits, read
+from ..demo.world import captions, centres
 from ..inversion.noise_maps import NoiseMaps
 from ..nodes.ddim import DDIMInvert
 from ..nodes.ef_ddpm import EFDDPMInvert
@@ -27,20 +28,24 @@ SHOWN = 12  # worlds on a sheet of pictures
 
 
 class Task(NamedTuple):
-    """Pictures (worlds, 32, 32, 3) and prompts before and after; `outside` is where neither shows
-    its object.
-    """
+    """Edits of drawn worlds, with what a model needs to make them."""
 
     model: ModelPatcher
     vae: VAE
-    source: Tensor
-    ideal: Tensor
-    outside: Tensor
-    attribute: str
-    word: Tensor
+    edits: EditTasks
     source_prompt: list
     target_prompt: list
     empty: list
+
+    @property
+    def source(self) -> Tensor:
+        """Pictures before the edit (worlds, 32, 32, 3)."""
+        return self.edits.source_image
+
+    @property
+    def ideal(self) -> Tensor:
+        """Pictures that a perfect editor would return."""
+        return self.edits.ideal_image
 
     @property
     def x_0(self) -> Tensor:
@@ -54,9 +59,16 @@ class Task(NamedTuple):
         path: str = "edit_friendly",
         seed: int = 0,
         skip: int = 0,
+        **more,
     ) -> NoiseMaps:
         """By EF-DDPM Invert."""
-        settings = {"seed": seed, "steps": steps, "scheduler": SCHEDULER, "skip_steps": skip}
+        settings = {
+            "seed": seed,
+            "steps": steps,
+            "scheduler": SCHEDULER,
+            "skip_steps": skip,
+            **more,
+        }
         latent, prompts = {"samples": x_0}, self.prompts(self.source_prompt, cfg)
         maps, *_ = outputs(EFDDPMInvert, **prompts, latent_image=latent, **settings, path=path)
         return maps
@@ -86,14 +98,31 @@ class Task(NamedTuple):
         )  # fmt: skip
 
     def score(self, images: Tensor) -> dict[str, Tensor]:
-        """How near edited pictures are to the ideal ones, what they keep of the background, and
-        whether they show the new word; each (worlds,).
+        """How near edited pictures are to the ideal ones, what they keep where nothing may change,
+        and which words the reader finds at the places of the things; each (worlds,).
         """
         return {
             "ideal": psnr(images, self.ideal),
             "ssim": ssim(images, self.ideal),
-            "background": psnr(images, self.source, self.outside),
-            "right": (getattr(read(images), self.attribute) == self.word).double(),
+            "background": psnr(images, self.source, 1 - self.edits.may_change),
+            **self.words(read(images, centres(self.edits.target))),
+        }
+
+    def words(self, seen: Reading) -> dict[str, Tensor]:
+        """Whether the words that were asked for are seen, and the others kept: those of the other
+        thing, of the ground, and all; each (worlds,).
+        """
+        source, target = self.edits.source, self.edits.target
+        found, ground = hits(seen, target), seen.ground == target.ground
+        pairs = zip(source[:4], target[:4], strict=True)
+        asked = torch.stack([before != after for before, after in pairs], -1)
+        asked |= asked[..., 3:]  # a thing that comes must be the one that was named
+        new_ground = source.ground != target.ground
+        return {
+            "right": (found | ~asked).all((1, 2)) & (ground | ~new_ground),
+            "other": (found.all(2) | self.edits.edited).all(1),
+            "ground": ground | new_ground,
+            "kept": (found | asked).all((1, 2)) & (ground | new_ground),
         }
 
     def prompts(self, positive: list, cfg: float) -> dict:
@@ -106,16 +135,10 @@ def outputs(node: type[io.ComfyNode], **inputs) -> tuple:
     return node.execute(**inputs).result or ()
 
 
-def word_task(worlds: int, seed: int, attribute: str = "colour") -> Task:
-    """Random worlds in whose captions the word for colour or shape becomes another, at random."""
+def edit_task(kind: str, worlds: int, seed: int) -> Task:
+    """Random edits of one kind, see `demo.tasks`."""
     model, clip, vae = load_demo("v")
-    generator = torch.Generator().manual_seed(seed)
-    before = draw_worlds(worlds, generator)
-    words = len({"colour": COLOURS, "shape": SHAPES}[attribute])
-    others = torch.randint(1, words, (worlds,), generator=generator)
-    word = (getattr(before, attribute) + others) % words
-    after = before._replace(**{attribute: word})
-    (source, mask), (ideal, mask_after) = render(before), render(after)
-    prompts = [encode_captions(clip, texts) for texts in (captions(before), captions(after), [""])]
-    outside = (mask == 0) & (mask_after == 0)
-    return Task(model, vae, source, ideal, outside, attribute, word, *prompts)
+    edits = edit_tasks(kind, worlds, torch.Generator().manual_seed(seed))
+    source, target, empty = captions(edits.source), captions(edits.target), [""]
+    prompts = [encode_captions(clip, texts) for texts in (source, target, empty)]
+    return Task(model, vae, edits, *prompts)

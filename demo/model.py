@@ -1,13 +1,17 @@
 """The demo model: MODEL, CLIP and VAE of the host's own classes, trainable on two CPU cores.
 
-The latent is the picture itself, (batch, 3, height, width) in -1..1. The UNet works on 2 x 2 pixel
-blocks as 12 channels, which quarters its cost; the host and all stock nodes see an ordinary
-3-channel latent model. The text encoder is one embedding per word without positions:
-cross-attention needs no word order in this world.
+The latent is the picture itself, (batch, 3, height, width) in -1..1. The UNet of v and eps works on
+2 x 2 pixel blocks as 12 channels, which quarters its cost; the host and all stock nodes see an
+ordinary 3-channel latent model. It attends to itself and to the words at every resolution, 16 x 16,
+8 x 8 and 4 x 4. flow is the joint transformer of Stable Diffusion 3. The text encoder sees the
+order of the words, as a caption of two things needs: "a red circle and a blue square" and "a blue
+circle and a red square" hold the same words.
 """
 
 import logging
 import re
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -21,11 +25,12 @@ from comfy import (
     sd1_clip,
     supported_models_base,
 )
+from comfy.ldm.modules.attention import BasicTransformerBlock
 from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from .world import COLOURS, GROUNDS, SHAPES
+from .world import COLOURS, GROUNDS, SHAPES, SIZES
 
 WEIGHTS = Path(__file__).parent / "weights"
 PREDICTIONS = {
@@ -33,8 +38,11 @@ PREDICTIONS = {
     "eps": model_base.ModelType.EPS,
     "flow": model_base.ModelType.FLOW,
 }
-WORDS = ("", "a", "on", *COLOURS, *SHAPES, *GROUNDS)  # the empty word pads
-TOKENS, WIDTH, BLOCK = 8, 64, 2
+WORDS = ("", "a", "and", "on", *filter(None, SIZES), *COLOURS, *SHAPES, *GROUNDS)  # "" pads
+TOKENS = 12  # one more than the longest caption has
+WIDTH, HEADS, LAYERS = 64, 2, 2  # of the text encoder
+BLOCK = 2
+TEXT = "text."  # prefix of the encoder's weights beside the network's
 
 logger = logging.getLogger(__name__)
 
@@ -67,50 +75,70 @@ class DemoConfig(supported_models_base.BASE):
 
 
 def build_model(prediction: str) -> model_base.BaseModel:
-    """The untrained network; the two that only prove other model families are smaller files."""
-    config = DemoConfig(
-        {
-            "image_size": 32 // BLOCK,
-            "in_channels": 3,
-            "out_channels": 3,
-            "model_channels": 32,
-            "channel_mult": (1, 2, 4) if prediction == "v" else (1, 2, 2),
-            "num_res_blocks": [1, 1, 1],
-            "transformer_depth": [0, 1, 1],
-            "transformer_depth_output": [0, 0, 1, 1, 1, 1],
-            "transformer_depth_middle": 1,
-            "use_spatial_transformer": True,
-            "use_linear_in_transformer": True,
-            "context_dim": WIDTH,
-            "num_head_channels": 32,
-            "legacy": False,
-        }
-    )
+    """The untrained network; eps, which only proves another model family, is a smaller one."""
+    config = DemoConfig(_mmdit() if prediction == "flow" else _unet(prediction))
     config.set_inference_dtype(torch.float32, None)
-    return model_base.BaseModel(
-        config, PREDICTIONS[prediction], model_management.unet_offload_device(), DemoUNet
-    )
+    device = model_management.unet_offload_device()
+    if prediction == "flow":
+        return model_base.SD3(config, PREDICTIONS[prediction], device)
+    return model_base.BaseModel(config, PREDICTIONS[prediction], device, DemoUNet)
+
+
+def _unet(prediction: str) -> dict:
+    return {
+        "image_size": 32 // BLOCK,
+        "in_channels": 3,
+        "out_channels": 3,
+        "model_channels": 32,
+        "channel_mult": (1, 2, 4) if prediction == "v" else (1, 2, 2),
+        "num_res_blocks": [1, 1, 1],
+        "transformer_depth": [1, 1, 1],
+        "transformer_depth_output": [1, 1, 1, 1, 1, 1],
+        "transformer_depth_middle": 1,
+        "use_spatial_transformer": True,
+        "use_linear_in_transformer": True,
+        "context_dim": WIDTH,
+        "num_head_channels": 32,
+        "legacy": False,
+    }
+
+
+def _mmdit() -> dict:
+    depth = 2  # the host derives 2 heads of 64 channels from it
+    linear = {"in_features": WIDTH, "out_features": 64 * depth}
+    return {
+        "input_size": 32,
+        "in_channels": 3,
+        "patch_size": BLOCK,
+        "depth": depth,
+        "num_blocks": 6,
+        "mlp_ratio": 3.0,
+        "context_embedder_config": {"target": "torch.nn.Linear", "params": linear},
+    }
 
 
 def word_tokens(text: str) -> list[int]:
-    """Tokens of the known words, in order, unpadded; one log line names the words left out."""
-    words = re.findall(r"[a-z]+", text.lower())
-    unknown = sorted(set(words) - set(WORDS))
-    if unknown:
-        logger.warning(
-            "The demo model does not know %s; it ignores them. It knows: %s.",
-            unknown,
-            ", ".join(WORDS[1:]),
-        )
-    return [WORDS.index(word) for word in words if word in WORDS]
+    """Tokens of the known words, in order, unpadded."""
+    return [WORDS.index(word) for word in words_of(text) if word in WORDS]
+
+
+def words_of(text: str) -> list[str]:
+    return re.findall(r"[a-z]+", text.lower())
 
 
 class WordTokenizer:
-    def __init__(self, embedding_directory=None, tokenizer_data=None):
+    """`warn` is told the words that are left out of a text."""
+
+    def __init__(self, warn: Callable[[str], None], embedding_directory=None, tokenizer_data=None):
         del embedding_directory, tokenizer_data
+        self.warn = warn
 
     def tokenize_with_weights(self, text: str, return_word_ids: bool = False, **kwargs) -> dict:
         """The host's `(word:1.2)` weights; sections of TOKENS tokens, the last one padded."""
+        unknown = ", ".join(sorted(set(words_of(text)) - set(WORDS)))
+        if unknown:
+            known = ", ".join(WORDS[1:])
+            self.warn(f"The demo model ignores words it does not know: {unknown}. Use {known}.")
         weighted = [
             (token, weight)
             for segment, weight in sd1_clip.token_weights(sd1_clip.escape_important(text), 1.0)
@@ -131,11 +159,20 @@ class WordTokenizer:
 
 
 class WordEncoder(nn.Module, sd1_clip.ClipTokenWeightEncoder):
+    """Embeddings of words and positions, then transformer blocks that see the padding too."""
+
     special_tokens = {"pad": 0}
 
     def __init__(self, device=None, dtype=None, model_options=None):
         super().__init__()
-        self.words = ops.manual_cast.Embedding(len(WORDS), WIDTH, device=device, dtype=dtype)
+        made = {"device": device, "dtype": dtype}
+        self.words = ops.manual_cast.Embedding(len(WORDS), WIDTH, **made)
+        self.positions = ops.manual_cast.Embedding(TOKENS, WIDTH, **made)
+        self.blocks = nn.ModuleList(
+            BasicTransformerBlock(WIDTH, HEADS, WIDTH // HEADS, operations=ops.manual_cast, **made)
+            for _ in range(LAYERS)
+        )
+        self.norm = ops.manual_cast.LayerNorm(WIDTH, **made)
         self.dtypes = {dtype}
         self.requires_grad_(False)
 
@@ -146,9 +183,13 @@ class WordEncoder(nn.Module, sd1_clip.ClipTokenWeightEncoder):
         """As `set_clip_options`."""
 
     def encode(self, tokens: list[list[int]]) -> tuple[Tensor, Tensor]:
-        z = self.words(
-            torch.tensor(tokens, device=self.words.weight.device), out_dtype=torch.float32
-        )
+        words = torch.tensor(tokens, device=self.words.weight.device)
+        places = torch.arange(words.shape[1], device=words.device)
+        x = self.words(words, out_dtype=torch.float32)
+        x = x + self.positions(places, out_dtype=torch.float32)
+        for block in self.blocks:
+            x = block(x)
+        z = self.norm(x)
         return z, z.mean(1)
 
     def encode_token_weights(self, token_weight_pairs: dict) -> tuple:
@@ -158,10 +199,16 @@ class WordEncoder(nn.Module, sd1_clip.ClipTokenWeightEncoder):
         return self.load_state_dict(state_dict, strict=False)
 
 
-def load_demo(prediction: str) -> tuple[model_patcher.ModelPatcher, sd.CLIP, sd.VAE]:
-    """MODEL, CLIP and VAE with the trained weights of "v", "eps" or "flow"."""
+def load_demo(
+    prediction: str, warn: Callable[[str], None] = logger.warning
+) -> tuple[model_patcher.ModelPatcher, sd.CLIP, sd.VAE]:
+    """MODEL, CLIP and VAE with the trained weights of "v", "eps" or "flow"; `warn` is told words
+    that the CLIP does not know.
+    """
     weights = load_file(WEIGHTS / f"demo_{prediction}.safetensors")
-    text = {key: weights.pop(key) for key in list(weights) if key.startswith("words.")}
+    text = {
+        key.removeprefix(TEXT): weights.pop(key) for key in list(weights) if key.startswith(TEXT)
+    }
     model = build_model(prediction)
     model.load_model_weights(weights, "")
     patcher = model_patcher.ModelPatcher(
@@ -169,11 +216,11 @@ def load_demo(prediction: str) -> tuple[model_patcher.ModelPatcher, sd.CLIP, sd.
     )
     # Hooks and LoRA training reload a model through this.
     patcher.cached_patcher_init = (_load_patcher, (prediction,))
-    target = supported_models_base.ClipTarget(WordTokenizer, WordEncoder)
+    target = supported_models_base.ClipTarget(partial(WordTokenizer, warn), WordEncoder)
     clip = sd.CLIP(
         target,
         state_dict=text,
-        parameters=len(WORDS) * WIDTH,
+        parameters=sum(weight.numel() for weight in text.values()),
         model_options={"dtype": torch.float32},
     )
     # Without a dtype a GPU would round pixels to bfloat16.
@@ -183,8 +230,9 @@ def load_demo(prediction: str) -> tuple[model_patcher.ModelPatcher, sd.CLIP, sd.
 
 def encode_captions(clip: sd.CLIP, texts: list[str]) -> list:
     """CONDITIONING with one row per text: the host gives each image of a batch its own row."""
-    rows = [clip.encode_from_tokens_scheduled(clip.tokenize(text))[0][0] for text in texts]
-    return [[torch.cat(rows), {}]]
+    rows = [clip.encode_from_tokens_scheduled(clip.tokenize(text))[0] for text in texts]
+    pooled = torch.cat([row[1]["pooled_output"] for row in rows])
+    return [[torch.cat([row[0] for row in rows]), {"pooled_output": pooled}]]
 
 
 def _load_patcher(prediction: str, disable_dynamic: bool = False) -> model_patcher.ModelPatcher:

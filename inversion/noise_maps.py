@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from .anchoring import FLOAT32
 from .schedule import Schedule
 
 Info = dict[str, str | float | int | list[str]]
@@ -22,6 +23,7 @@ class _Fields(NamedTuple):
     skipped: int
     latent_format: str
     cfg: float | None
+    rounding: float
     info: Info
     uncond: Tensor | None
     uncond_pooled: Tensor | None
@@ -32,7 +34,8 @@ class NoiseMaps(_Fields):
     belongs to the i-th step of `schedule`.
 
     `skipped` counts the steps that were cut off before the first level. `latent_format` and `cfg`
-    are those of the inversion, `cfg` None where no one number describes its guider. `uncond`
+    are those of the inversion, `cfg` None where no one number describes its guider, `rounding` is
+    the largest relative error of one rounding in the arithmetic of its network. `uncond`
     (steps, batch, tokens, width) and `uncond_pooled` (batch, width) are the unconditional
     embeddings to replay with, where an optimisation stored them. `info` only describes.
 
@@ -50,11 +53,12 @@ class NoiseMaps(_Fields):
         skipped: int = 0,
         latent_format: str = "unknown",
         cfg: float | None = None,
+        rounding: float = FLOAT32,
         info: Info | None = None,
         uncond: Tensor | None = None,
         uncond_pooled: Tensor | None = None,
     ) -> "NoiseMaps":
-        fields = skipped, latent_format, cfg, info or {}, uncond, uncond_pooled
+        fields = skipped, latent_format, cfg, rounding, info or {}, uncond, uncond_pooled
         maps = super().__new__(cls, xs, zs, schedule, *fields)
         maps._check_shapes()
         maps._check_values()
@@ -71,6 +75,14 @@ class NoiseMaps(_Fields):
         """The same noise maps, described by more."""
         fields = {**self._asdict(), "info": {**self.info, **info}}
         return self._make(fields.values())  # nothing to check anew
+
+    def repeated(self, images: int) -> "NoiseMaps":
+        """The noise maps of one image as often as `images` says, for as many edits of it."""
+        copies = {
+            name: values.repeat_interleave(images, 1)
+            for name, values in (("xs", self.xs), ("zs", self.zs))
+        }
+        return self._make({**self._asdict(), **copies}.values())
 
     def to(self, like: Tensor) -> "NoiseMaps":
         """The same noise maps on the device and in the precision of a tensor, for a loop."""

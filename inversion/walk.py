@@ -7,9 +7,12 @@ enters as eta^2 in the step's variance, as DDIM has it (the authors use eta; bot
 Shapes: paths are (steps + 1, batch, channels, *spatial), maps (steps, batch, channels, *spatial).
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
+from .anchoring import anchored
 from .noise_maps import NoiseMaps
 from .schedule import Denoise, OnStep, Schedule
 
@@ -51,6 +54,7 @@ def replay(
     skip: int = 0,
     residual: float = 1.0,
     mask: Tensor | None = None,
+    rounding: Sequence[float] | None = None,
     on_step: OnStep | None = None,
 ) -> Tensor:
     """The latent at the last sigma, sampled from `maps.xs[skip]` with the stored maps.
@@ -58,17 +62,21 @@ def replay(
     `residual` scales the maps of steps without noise: the last one of an EF-DDPM inversion, every
     one of a DDIM inversion, which is plain DDIM at 0. Where `mask` (batch, channels, *spatial) is
     0, the result is exactly the bundle's own latent; in between, the edit's departure from the
-    bundle is scaled by the mask.
+    bundle is scaled by the mask. `rounding` (steps,) are the distances within which a latent counts
+    as the bundle's own (see `anchoring`), as long as no map was scaled.
     """
-    x, steps = maps.xs[skip], maps.schedule.steps
+    x, steps, scaled = maps.xs[skip], maps.schedule.steps, False
     for i in range(skip, len(steps)):
         step = steps[i]
         denoised = denoise(x, x.new_full(x.shape[:1], step.sigma))
-        z = maps.zs[i] if step.std > 0 else residual * maps.zs[i]
+        scaled = scaled or (step.std == 0 and residual != 1)
+        z = residual * maps.zs[i] if step.std == 0 else maps.zs[i]
         x_next = step.mean(x, denoised) + step.scale * z
         if mask is not None:
             locked = maps.xs[i + 1] + step.carry * (x - maps.xs[i])
             x_next = locked + mask * (x_next - locked)
+        if rounding is not None and not scaled:
+            x_next = anchored(x_next, maps.xs[i + 1], rounding[i])
         x = x_next
         if on_step:
             on_step(i + 1 - skip, x, denoised)

@@ -93,7 +93,7 @@ def invert(guider, sigmas, latent_image, evaluate_at="target", fixed_point_steps
 
         settings = scales, evaluate_at, fixed_point_steps
         path = ddim_path(run.denoise, run.x_0, schedule, *settings, run.on_step)
-        return extract_noise_maps(run.denoise, path, schedule, on_step=on_way_back)
+        return extract_noise_maps(run.denoise, path, schedule, run.batch_timesteps, on_way_back)
 
     xs, zs = sampling.run(guider, samples, schedule, loop, passes=2)
     described = sampling.describe(guider, method=f"DDIM, {evaluate_at}")

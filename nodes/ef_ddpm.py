@@ -101,7 +101,7 @@ def invert(
     skip_steps,
     eta=1.0,
     path="edit_friendly",
-    batch_timesteps=1,
+    batch_timesteps=0,
 ) -> NoiseMaps:
     """The bundle of an image; the first `skip_steps` of the schedule are never evaluated."""
     check_noisy(eta)
@@ -161,14 +161,13 @@ def _advanced_inputs() -> list:
         ),
         io.Int.Input(
             "batch_timesteps",
-            default=1,
+            default=0,
             min=0,
             max=MAX_STEPS,
             optional=True,
             advanced=True,
-            tooltip="How many steps share one model call. 1 reconstructs exactly. More is faster, "
-            "0 fills the free memory; but the image comes back less exactly, above all at high cfg "
-            "or in half precision. Prompts with time ranges and patched models always run one "
-            "step at a time.",
+            tooltip="How many steps share one model call; 0 is automatic, at most 16. More is "
+            "faster where the device has room. The image comes back exactly with any. Prompts with "
+            "time ranges and patched models always run one step at a time.",
         ),
     ]

@@ -84,11 +84,19 @@ def sample(guider, noise_maps, skip_steps, mask=None, residual=1.0) -> dict:
     models.check_fit(patcher, maps)
     schedule = maps.schedule.after(skip_steps, "; the inversion's own skipping is done already")
     guider = prompts.with_null_text(guider, maps)
-    _tell_about_cfg(maps, prompts.guidance(guider))
+    if maps.xs.shape[1] == 1:
+        maps = maps.repeated(prompts.rows(guider))
+    cfg = prompts.guidance(guider)
+    other_cfg = None if cfg == maps.cfg or maps.cfg is None else cfg
+    drift = None if other_cfg is None else _drift(maps, other_cfg)
+    if drift:
+        warn(drift)
+    rounding = models.rounding_distances(patcher, maps, 1.0 if cfg is None else cfg)
 
     def loop(run: sampling.Run):
         fitted = None if mask is None else latents.fit_mask(mask, run.x_0.shape).to(run.x_0)
-        return replay(run.denoise, maps.to(run.x_0), skip_steps, residual, fitted, run.on_step)
+        own = maps.to(run.x_0)
+        return replay(run.denoise, own, skip_steps, residual, fitted, rounding, run.on_step)
 
     # Not for the loop: inpainting and video models read the picture as part of their prompt.
     picture = latents.sampled_latent(patcher, maps.xs[-1], 0.0)
@@ -99,22 +107,37 @@ def sample(guider, noise_maps, skip_steps, mask=None, residual=1.0) -> dict:
             "The model returned NaN or infinite values under these prompts: use a float32 model, "
             "or a lower cfg."
         )
+    if x.cpu().equal(maps.xs[-1]):
+        _tell_unchanged(maps, other_cfg)
+    elif other_cfg is not None and not drift:
+        tell(f"Inverted at cfg {maps.cfg:g}, sampled at {cfg:g}: an edit, not a reconstruction.")
     return {"samples": samples}
 
 
-def _tell_about_cfg(maps: NoiseMaps, cfg: float | None) -> None:
-    """Says where another cfg than the inversion's makes the result an edit, or drift."""
-    if cfg is None or maps.cfg is None or cfg == maps.cfg:
-        return
+def _drift(maps: NoiseMaps, cfg: float) -> str | None:
+    """What to say where this cfg, another than the inversion's, makes the image drift."""
     if maps.uncond is not None:
-        warn(f"The null text was made for cfg {maps.cfg:g}, not for {cfg:g}: set both to the same.")
-    elif maps.schedule.eta == 0 and cfg > 3:
-        warn(
+        return (
+            f"The null text was made for cfg {maps.cfg:g}, not for {cfg:g}: set both to the same."
+        )
+    if maps.schedule.eta == 0 and cfg > 3:
+        return (
             f"A DDIM inversion of cfg {maps.cfg:g} drifts at cfg {cfg:g}: lower cfg, or connect "
             "Null-Text Optimize."
         )
+    return None
+
+
+def _tell_unchanged(maps: NoiseMaps, other_cfg: float | None) -> None:
+    """Says that the image came back, and whether that was to be expected."""
+    if other_cfg is None:
+        tell("A reconstruction: the result is the inverted latent, bit for bit.")
     else:
-        tell(f"Inverted at cfg {maps.cfg:g}, sampled at {cfg:g}: an edit, not a reconstruction.")
+        warn(
+            f"The model's precision cannot tell cfg {other_cfg:g} from the inversion's "
+            f"{maps.cfg:g}, so the image came back unchanged: use a float32 model, or a cfg "
+            "further away."
+        )
 
 
 _MAPS = "The image as noise maps, from an Invert node."

@@ -1,8 +1,8 @@
-"""Reads the named attributes of a demo picture with a small network; `main` trains it.
+"""Reads the things and the ground of a demo picture with a small network.
 
-It is trained on rendered worlds, shifted, warped, blurred, tinted and made noisy at random, so that
-the flaws of generated and edited pictures do not turn a right shape into a wrong one. Needs no
-ComfyUI.
+The network scores each of 16 x 16 places: does a thing stand here, and which one? So it reads at
+known places, as after an edit, and finds the things of a generated picture. `train_reader`
+trains it. Needs no ComfyUI.
 """
 
 import functools
@@ -11,51 +11,104 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..world import COLOURS, GROUNDS, SHAPES, draw_worlds, render
+from ..world import COLOURS, GROUNDS, SHAPES, SIZES, Worlds
 
 WEIGHTS = Path(__file__).with_name("reader.safetensors")
-SEED, STEPS, BATCH, LEARNING_RATE = 0, 2500, 128, 3e-3
-TEST_SEED, TEST_IMAGES = 1_000_000, 10_000
+GRID = 16
+NEAR = 0.25  # how far from its place a thing may stand, in half widths of the picture
+PRESENT = 0.2  # the score from which a thing is there; a place half a cell off is taught 0.4
+APART = 0.5  # how far from the first thing the second is looked for
+_WIDTHS = (32, 48, 64)
+NAMES = {"colour": COLOURS, "shape": SHAPES, "size": SIZES}
 
 
-class Attributes(NamedTuple):
-    """What a batch of pictures shows; each (batch,), indices of SHAPES, COLOURS and GROUNDS."""
+class Reading(NamedTuple):
+    """What a batch of pictures shows, as in `Worlds`; `centres` (batch, 2, 2) are places."""
 
-    shape: Tensor
     colour: Tensor
+    shape: Tensor
+    size: Tensor
+    present: Tensor
+    ground: Tensor
+    centres: Tensor
+
+
+class Scores(NamedTuple):
+    """Scores of words, (batch, words, 16, 16) or (batch, words) for the ground, and of presence."""
+
+    colour: Tensor
+    shape: Tensor
+    size: Tensor
+    presence: Tensor
     ground: Tensor
 
 
 class Reader(nn.Module):
-    """Scores of each attribute, a tuple of (batch, words), for images (batch, 32, 32, 3)."""
+    """`Scores` of images (batch, 32, 32, 3): an hourglass on blocks of 2 x 2 pixels."""
 
     def __init__(self):
         super().__init__()
-        widths = (3, 16, 32, 48, 64)
-        self.features = nn.Sequential()
-        for i, (narrow, wide) in enumerate(itertools.pairwise(widths)):
-            stride = 1 if i == 0 else 2
-            self.features.append(nn.Conv2d(narrow, wide, 3, stride, padding=1, bias=False))
-            self.features.append(nn.BatchNorm2d(wide))
-            self.features.append(nn.ReLU())
-        # Shapes need to know where the parts lie, so the last 4 x 4 places are not averaged.
-        self.shared = nn.Sequential(nn.Flatten(), nn.Linear(64 * 16, 48), nn.ReLU())
-        names = SHAPES, COLOURS, GROUNDS
-        self.heads = nn.ModuleList(nn.Linear(48, len(words)) for words in names)
+        pairs = itertools.pairwise((12, *_WIDTHS))
+        self.down = nn.ModuleList(
+            _block(narrow, wide, stride=1 if i == 0 else 2)
+            for i, (narrow, wide) in enumerate(pairs)
+        )
+        self.up = nn.ModuleList((_block(64 + 48, 64), _block(64 + 32, 64)))
+        self.places = nn.Conv2d(64, 1 + sum(map(len, NAMES.values())), 1)
+        self.ground = nn.Linear(64, len(GROUNDS))
 
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        features = self.shared(self.features(images.movedim(-1, 1) * 2 - 1))
-        return tuple(head(features) for head in self.heads)
+    def forward(self, images: Tensor) -> Scores:
+        x, levels = functional.pixel_unshuffle(images.movedim(-1, 1) * 2 - 1, 2), []
+        for block in self.down:
+            x = block(x)
+            levels.append(x)
+        ground = self.ground(x.mean((2, 3)))
+        for block, level in zip(self.up, (levels[1], levels[0]), strict=True):
+            x = functional.interpolate(x, scale_factor=2.0)
+            x = block(torch.cat([x, level], 1))
+        widths = [*map(len, NAMES.values()), 1]
+        colour, shape, size, presence = self.places(x).split(widths, 1)
+        return Scores(colour, shape, size, presence[:, 0], ground)
+
+
+def _block(narrow: int, wide: int, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(narrow, wide, 3, stride, padding=1, bias=False), nn.BatchNorm2d(wide), nn.ReLU()
+    )
 
 
 @torch.no_grad()
-def read(images: Tensor) -> Attributes:
-    """The most likely attributes of images (batch, 32, 32, 3) on the CPU."""
-    return _read(_network(), images)
+def read(images: Tensor, places: Tensor | None = None) -> Reading:
+    """The most likely words for images (batch, 32, 32, 3) on the CPU.
+
+    Things are read near their `places` (batch, 2, 2), or where they are found; then the surer one
+    comes first.
+    """
+    return read_with(_network(), images, places)
+
+
+def read_for(worlds: Worlds, images: Tensor) -> Reading:
+    """What images show where things are found, in that order of the two that fits `worlds` best."""
+    seen = read(images)
+    flipped = Reading._make(values.flip(1) if values.dim() > 1 else values for values in seen)
+    better = hits(flipped, worlds).sum((1, 2)) > hits(seen, worlds).sum((1, 2))
+    return Reading._make(
+        torch.where(better.view(-1, *[1] * (value.dim() - 1)), other, value)
+        for value, other in zip(seen, flipped, strict=True)
+    )
+
+
+def hits(seen: Reading, worlds: Worlds) -> Tensor:
+    """Which of colour, shape, size and presence are as in `worlds`, (batch, 2, 4); all of an absent
+    thing where none is seen.
+    """
+    alike = torch.stack([a == b for a, b in zip(seen[:4], worlds[:4], strict=True)], -1)
+    present, shown = worlds.present[..., None], seen.present[..., None]
+    return torch.where(present, alike & shown, ~shown)
 
 
 @functools.cache
@@ -65,71 +118,32 @@ def _network() -> Reader:
     return network.eval()
 
 
-def _read(network: Reader, images: Tensor) -> Attributes:
+def read_with(network: Reader, images: Tensor, places: Tensor | None) -> Reading:
+    """As `read`, with a network of one's own."""
     scores = network(images[..., :3].float().clamp(0, 1))
-    return Attributes(*(score.argmax(-1) for score in scores))
+    presence = scores.presence.flatten(1)
+    if places is None:
+        first = presence.argmax(1)
+        apart = distances(_grid()[first][:, None])[:, 0].flatten(1) > APART
+        cells = torch.stack([first, presence.masked_fill(~apart, -torch.inf).argmax(1)], 1)
+    else:
+        near = distances(places).flatten(2) < NEAR  # (batch, 2, places)
+        cells = presence[:, None].masked_fill(~near, -torch.inf).argmax(2)
+    colour, shape, size = (
+        score.flatten(2).gather(2, cells[:, None].expand(-1, score.shape[1], -1)).argmax(1)
+        for score in scores[:3]
+    )
+    present = presence.gather(1, cells).sigmoid() > PRESENT
+    return Reading(colour, shape, size, present, scores.ground.argmax(1), _grid()[cells])
 
 
-def _flaw(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Images with the flaws of generated ones; how much of each is drawn per image."""
-    count = len(images)
-
-    def amount(*size: int) -> Tensor:
-        return torch.rand(count, *size, generator=generator)
-
-    x = images.movedim(-1, 1)
-    # In half widths: shifts up to 2.4 pixels, and 6 x 6 points that move by up to 1.3 each.
-    shift = 0.15 * amount(1, 1, 1) * (2 * amount(2, 1, 1) - 1)
-    warp = 0.08 * amount(1, 1, 1) * (2 * amount(2, 6, 6) - 1)
-    warp = functional.interpolate(warp, x.shape[-2:], mode="bicubic", align_corners=True)
-    still = functional.affine_grid(torch.eye(2, 3).expand(count, 2, 3), x.shape, False)
-    grid = still + (shift + warp).movedim(1, -1)
-    x = functional.grid_sample(x, grid, padding_mode="border", align_corners=False)
-    edged = functional.pad(x, (1, 1, 1, 1), mode="replicate")
-    x = x.lerp(functional.avg_pool2d(edged, 3, 1), amount(1, 1, 1))
-    # High guidance saturates, so contrast rises by more than it falls.
-    x = 0.5 + (x - 0.5) * (0.85 + 0.5 * amount(1, 1, 1).square())
-    x = x + 0.16 * amount(1, 1, 1) * (amount(3, 1, 1) - 0.5)
-    x = x + 0.12 * amount(1, 1, 1) * torch.randn(x.shape, generator=generator)
-    return x.clamp(0, 1).movedim(1, -1)
+def _grid() -> Tensor:
+    """The middles of the places, (256, 2) as x and y."""
+    axis = (torch.arange(GRID) + 0.5) * 2 / GRID - 1
+    y, x = torch.meshgrid(axis, axis, indexing="ij")
+    return torch.stack([x, y], -1).flatten(0, 1)
 
 
-def _accuracy(network: Reader, flawed: bool) -> dict[str, float]:
-    """The rate of right attributes on fresh worlds."""
-    generator = torch.Generator().manual_seed(TEST_SEED)
-    worlds = draw_worlds(TEST_IMAGES, generator)
-    images = render(worlds)[0]
-    images = _flaw(images, generator) if flawed else images
-    read_ = _read(network, images)
-    return {
-        name: (getattr(read_, name) == getattr(worlds, name)).double().mean().item()
-        for name in Attributes._fields
-    }
-
-
-def main() -> None:
-    """Trains, saves as float16 and prints the accuracy of what was saved."""
-    torch.manual_seed(SEED)
-    network = Reader()
-    optimizer = torch.optim.AdamW(network.parameters(), weight_decay=0.01)
-    rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=STEPS)
-    for step in range(STEPS):
-        generator = torch.Generator().manual_seed((SEED << 32) + step)
-        worlds = draw_worlds(BATCH, generator)
-        scores = network(_flaw(render(worlds)[0], generator))
-        losses = map(functional.cross_entropy, scores, worlds[:3])
-        loss = sum(losses, start=torch.zeros(()))
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        rate.step()
-        if (step + 1) % 250 == 0:
-            print(f"step {step + 1:>5}  loss {loss:.4f}", flush=True)
-    values = network.state_dict().items()
-    halves = {name: v.half() if v.is_floating_point() else v for name, v in values}
-    save_file(halves, WEIGHTS)
-    _network.cache_clear()
-    with torch.no_grad():
-        for flawed in (False, True):
-            rates = _accuracy(_network(), flawed)
-            print("flawed" if flawed else "clean ", {k: f"{v:.2%}" for k, v in rates.items()})
+def distances(points: Tensor) -> Tensor:
+    """Of points (batch, things, 2) from the middles of all places, (batch, things, 16, 16)."""
+    return torch.cdist(points, _grid().expand(len(points), -1, -1)).unflatten(-1, (GRID, GRID))

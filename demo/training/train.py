@@ -3,8 +3,9 @@
 The loss is the squared error of the host's own `denoised`, weighted so that it is the plain squared
 error of what the network predicts: 1 / sigma^2 for eps and flow, (1 + sigma^2) / sigma^2 for v.
 Every batch is drawn from a generator seeded by its number, so a resumed run sees the batches that
-an uninterrupted one would have seen. The weights of the pack: v with 430,000 images and then, from
-its checkpoint, up to 610,000; flow with 100,000; eps with 110,000; seed 0.
+an uninterrupted one would have seen. A resumed run may name another number of images: it decides
+when the learning rate starts to fall. A run may start from the weights of another prediction: what
+it learned of words helps every model, and its layers help one of the same kind.
 """
 
 import argparse
@@ -12,19 +13,30 @@ import time
 from pathlib import Path
 
 import torch
-from comfy import model_management, utils
-from comfy.ldm.modules.attention import attention_pytorch
+from comfy import model_management
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from ..model import PREDICTIONS, TOKENS, WEIGHTS, WordEncoder, build_model, word_tokens
+from ..model import PREDICTIONS, TEXT, TOKENS, WEIGHTS, WordEncoder, build_model, word_tokens
 from ..world import captions, draw_worlds, render
 
 BATCH = 64
 EMPTY_CAPTIONS = 0.1
 LEARNING_RATE = 1e-3
-WARM_UP, DECAY = 500, 0.3  # steps; last share of the run in which the learning rate falls to 0
-SAVE_EVERY = 125
+WARM_UP, DECAY = 500, 0.5  # steps; last share of the run in which the learning rate falls to 0
+LEVEL_WIDTH = 1.2  # of the logit-normal levels that flow is trained at
+SAVE_EVERY = 250
+
+NETWORK = "model.diffusion_model."
+
+# What ends a residual branch or scales one: of the UNet, then of the joint transformer.
+RESIDUAL = (
+    ".out_layers.3.",
+    "proj_out",
+    ".diffusion_model.out.2.",
+    "adaLN_modulation.1.",
+    "final_layer.linear.",
+)
 
 
 class Trained(nn.Module):
@@ -44,10 +56,27 @@ class Trained(nn.Module):
             for kind in (nn.Linear, nn.Conv2d, nn.GroupNorm, nn.LayerNorm):
                 if isinstance(module, kind):
                     kind.reset_parameters(module)
-        nn.init.normal_(self.text.words.weight)
+        for embedding in (self.text.words, self.text.positions):
+            nn.init.normal_(embedding.weight)
         for name, parameter in self.named_parameters():
-            if ".out_layers.3." in name or "proj_out" in name or ".diffusion_model.out.2." in name:
+            if any(branch in name for branch in RESIDUAL):
                 nn.init.zeros_(parameter)
+
+    def start_from(self, prediction: str) -> None:
+        """Takes over those weights of another trained model that this one has too."""
+        own = self.state_dict()
+        weights = load_file(WEIGHTS / f"demo_{prediction}.safetensors")
+        for saved, value in weights.items():
+            name = saved if saved.startswith(TEXT) else f"{NETWORK}{saved}"
+            if name in own and own[name].shape == value.shape:
+                own[name].copy_(value)
+
+    def draw_levels(self, generator: torch.Generator) -> Tensor:
+        """Indices of the noise levels of one batch."""
+        if self.prediction != "flow":
+            return torch.randint(1000, (BATCH,), generator=generator)
+        middle = torch.sigmoid(LEVEL_WIDTH * torch.randn(BATCH, generator=generator))
+        return (1000 * middle).long().clamp(max=999)
 
     def forward(self, seed: int) -> Tensor:
         """The loss of the batch that `seed` draws."""
@@ -55,7 +84,7 @@ class Trained(nn.Module):
         worlds = draw_worlds(BATCH, generator)
         x_0 = render(worlds)[0].movedim(-1, 1) * 2 - 1
         noise = torch.randn(x_0.shape, generator=generator)
-        levels = torch.randint(1000, (BATCH,), generator=generator)
+        levels = self.draw_levels(generator)
         named = torch.rand(BATCH, generator=generator) >= EMPTY_CAPTIONS
         tokens = [
             (word_tokens(caption) + [0] * TOKENS)[:TOKENS] if keep else [0] * TOKENS
@@ -76,9 +105,13 @@ class Trained(nn.Module):
         return (weight * (denoised - x_0).square().mean((1, 2, 3))).mean()
 
 
-def _attention(chosen, *args, **kwargs) -> Tensor:
-    del chosen  # the host's choice on a CPU is slow to differentiate
-    return attention_pytorch(*args, **kwargs)
+def _attention(chosen, q: Tensor, k: Tensor, v: Tensor, heads: int, *args, **kwargs) -> Tensor:
+    """Plain steps; the kernels that the host chooses on a CPU are slow to differentiate."""
+    del chosen, args
+    if not kwargs.get("skip_reshape"):  # the joint transformer splits the heads of v alone
+        q, k, v = (x.reshape(*x.shape[:2], heads, -1).transpose(1, 2) for x in (q, k, v))
+    weights = torch.softmax((q * q.shape[-1] ** -0.5) @ k.mT, -1)
+    return (weights @ v).transpose(1, 2).flatten(2)
 
 
 def learning_rate(step: int, steps: int) -> float:
@@ -91,10 +124,9 @@ def train_step(
     """The loss of one batch, before the step that it causes."""
     for group in optimizer.param_groups:
         group["lr"] = rate
-    with sdpa_kernel(SDPBackend.MATH):  # the fused kernel's backward is slower at 8 x 8
-        loss = trained(seed)
-        optimizer.zero_grad()
-        loss.backward()
+    loss = trained(seed)
+    optimizer.zero_grad()
+    loss.backward()
     nn.utils.clip_grad_norm_(trained.parameters(), 1.0)
     optimizer.step()
     return loss.detach()
@@ -147,24 +179,26 @@ def main() -> None:
     parser.add_argument("--prediction", choices=PREDICTIONS, default="v")
     parser.add_argument("--images", type=int, default=610_000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--start-from", choices=PREDICTIONS, help="whose weights to start from")
     parser.add_argument("--checkpoint", type=Path, required=True, help="resumed from, if it exists")
     args = parser.parse_args()
     torch.manual_seed(args.seed)
     torch.set_flush_denormal(True)
-    trained = Trained(args.prediction).to(model_management.get_torch_device())
+    trained = Trained(args.prediction)
+    if args.start_from:
+        trained.start_from(args.start_from)
+    trained.to(model_management.get_torch_device())
     train(trained, args.images, args.seed, args.checkpoint)
 
 
 def save_weights(prediction: str, average: dict[str, Tensor]) -> None:
-    """The running average as float16: the network under its own names, the text encoder `words.`"""
-    kept = ("model.diffusion_model.", "text.")
+    """The running average as float16: the network under its own names, the text encoder `text.`"""
     WEIGHTS.mkdir(exist_ok=True)
-    utils.save_torch_file(
+    save_file(
         {
-            name.removeprefix(prefix): value.half().contiguous()
-            for prefix in kept
+            name.removeprefix(NETWORK): value.half().contiguous()
             for name, value in average.items()
-            if name.startswith(prefix)
+            if name.startswith((NETWORK, TEXT))
         },
-        str(WEIGHTS / f"demo_{prediction}.safetensors"),
+        WEIGHTS / f"demo_{prediction}.safetensors",
     )

@@ -7,13 +7,17 @@ import torch
 from torch import Tensor
 
 from . import prompts
+from .messages import tell
+
+_MOST = 16  # more gains hardly anything, and a call cannot be interrupted
+_SHARE = 0.5  # of the memory beside the model, for the host's estimate of what a call needs
 
 
 def timesteps_per_call(guider, latent: Tensor, model_options: dict, asked: int, steps: int) -> int:
-    """The largest number of steps in one model call: `asked`, or what fits into free memory where
-    that is 0; 1 where the host would not treat every row by its own timestep and prompt.
+    """The largest number of steps in one model call: `asked`, or the automatic one where that is 0;
+    1 where the host would not treat every row by its own timestep and prompt.
     """
-    largest = min(asked or _fitting_timesteps(guider, latent), steps)
+    largest = min(asked or _automatic(guider, latent), steps)
     may_batch = largest > 1 and _may_batch(guider, model_options, len(latent))
     return largest if may_batch else 1
 
@@ -46,14 +50,18 @@ class BatchedDenoise:
                 raise
         # Behind the handler, which holds the tensors of the failed call.
         mm.soft_empty_cache()
-        self.largest = len(x) // self.images // 2 * self.images
+        asked = len(x) // self.images
+        self.largest = asked // 2 * self.images
+        tell(f"Memory does not suffice for {asked} steps in one call: going on with {asked // 2}.")
         return None
 
 
-def _fitting_timesteps(guider, latent: Tensor) -> int:
-    free = mm.get_free_memory(guider.model_patcher.load_device)
+def _automatic(guider, latent: Tensor) -> int:
+    """From the model and the latent, not from what is free: the same graph gives the same maps."""
+    device = guider.model_patcher.load_device
+    room = mm.get_total_memory(device) - guider.model_patcher.model_size()
     needed = guider.inner_model.memory_required([2 * len(latent), *latent.shape[1:]])
-    return max(1, int(free / (1.5 * needed)))
+    return max(1, min(_MOST, int(_SHARE * room / needed)))
 
 
 def _may_batch(guider, model_options: dict, rows: int) -> bool:

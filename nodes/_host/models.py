@@ -4,6 +4,7 @@ import comfy.samplers
 import torch
 from torch import Tensor
 
+from ...inversion import anchoring
 from ...inversion.noise_maps import NoiseMaps
 from ...inversion.schedule import Schedule
 from .messages import tell, warn
@@ -12,6 +13,7 @@ SCHEDULERS = comfy.samplers.SCHEDULER_NAMES
 
 _FLOW = {"CONST"}
 _NOT_FLOW = {"EPS", "COSMOS_RFLOW"}  # also v-prediction and EDM, which derive from EPS
+_TF32 = 2.0**-11  # of float32 convolutions on a GPU
 # Their latent is not alpha x_0 + sigma n.
 _UNTREATED = {"IMG_TO_IMG", "IMG_TO_IMG_FLOW", "V_PREDICTION_DDPM"}
 
@@ -64,6 +66,26 @@ def input_scales(patcher, schedule: Schedule) -> list[float]:
     sigmas = torch.tensor(schedule.sigmas)
     sampling = patcher.get_model_object("model_sampling")
     return sampling.calculate_input(sigmas, torch.ones_like(sigmas)).tolist()
+
+
+def rounding_distances(patcher, maps: NoiseMaps, cfg: float) -> list[float]:
+    """Within which distance of a bundle's latents this model's are the same up to rounding."""
+    sigmas = torch.tensor(maps.schedule.sigmas[:-1])
+    sampling = patcher.get_model_object("model_sampling")
+    one, zero = torch.ones_like(sigmas), torch.zeros_like(sigmas)
+    output_scales = sampling.calculate_denoised(sigmas, one, zero).abs().tolist()
+    unit = max(rounding(patcher), maps.rounding)
+    return anchoring.rounding_distances(maps.schedule, output_scales, unit, cfg)
+
+
+def rounding(patcher) -> float:
+    """The largest relative error of one rounding in the arithmetic of this model's network."""
+    dtype = patcher.get_model_object("manual_cast_dtype") or patcher.model.get_dtype()
+    if dtype.itemsize < 2:
+        dtype = torch.bfloat16  # what the host computes in where it stores less
+    unit = torch.finfo(dtype).eps / 2
+    tf32 = patcher.load_device.type == "cuda" and torch.backends.cudnn.allow_tf32
+    return max(unit, _TF32) if tf32 else unit
 
 
 def check_fit(patcher, maps: NoiseMaps) -> None:

@@ -40,6 +40,12 @@ def guidance(guider) -> float | None:
     return float(guider.cfg) if plain else None
 
 
+def rows(guider) -> int:
+    """How many images the positive prompt describes, one in each row; 1 where it has no rows."""
+    embeddings = [c.get("cross_attn") for c in guider.original_conds.get("positive", [])]
+    return max((len(e) for e in embeddings if isinstance(e, Tensor)), default=1)
+
+
 def only_prompt(conditioning: list, name: str, images: int) -> tuple[Tensor, dict]:
     """The embedding (images, tokens, width) and the options of a CONDITIONING of one prompt."""
     if len(conditioning) != 1:

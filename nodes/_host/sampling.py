@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ...inversion.schedule import Denoise, OnStep, Schedule
-from . import batching, prompts
+from . import batching, models, prompts
 
 T = TypeVar("T")
 
@@ -41,13 +41,13 @@ def run(
     latent: Tensor,
     schedule: Schedule,
     loop: Callable[[Run], T],
-    batch_timesteps: int = 1,
+    batch_timesteps: int = 0,
     passes: int = 1,
 ) -> T:
     """What `loop` returns, run inside the guider.
 
-    `batch_timesteps` is the largest number of steps in one model call, 0 for what fits into free
-    memory. `passes` is how often the loop walks the schedule, for the progress bar.
+    `batch_timesteps` is the largest number of steps in one model call, for loops that batch them, 0
+    for automatic. `passes` is how often the loop walks the schedule, for the progress bar.
     """
     sampler = _Loop(loop, len(schedule.steps), batch_timesteps, passes)
     # One seed for inversion and replay: the few models that draw noise of their own then draw the
@@ -101,6 +101,7 @@ def describe(guider, **info: str | int) -> dict:
     return {
         "latent_format": type(patcher.get_model_object("latent_format")).__name__,
         "cfg": prompts.guidance(guider),
+        "rounding": models.rounding(patcher),
         "info": {**info, **model},
     }
 

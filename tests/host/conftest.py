@@ -71,7 +71,7 @@ def demo(node):
     """
     with torch.inference_mode():
         model, clip, vae = node("LoadDemoModel", prediction="v")
-        image, caption, mask = node("DemoImage", variation=3)
+        image, caption, mask, _ = node("DemoImage", variation=3)
 
         def prompt(text: str) -> list:
             return clip.encode_from_tokens_scheduled(clip.tokenize(text))

@@ -9,7 +9,14 @@ import pytest
 import torch
 
 SMALL = {
-    "editing": {"STEPS": 4, "SKIPS": (1,), "CFGS": (1.5,), "SHOWN_AT": (1, 1.5)},
+    "editing": {
+        "STEPS": 4,
+        "SKIPS": (1,),
+        "CFGS": (1.5,),
+        "KIND_SKIPS": (1,),
+        "KIND_CFGS": (1.5,),
+        "SHOWN_AT": (1, 1.5),
+    },
     "null_text": {"STEPS": 1, "CFGS": (3.0,)},
     "fast_null_text": {"STEPS": 1, "CFGS": (3.0,), "SWEEP": {"late": [0.5]}},
     "ddim": {"STEPS": (1, 2), "MOST_ELSEWHERE": 1, "CFGS": (1.0, 2.0), "AT_STEPS": 1},
@@ -27,7 +34,9 @@ SMALL = {
     },
     "cost": {"STEPS": 2, "SKIP": 1, "CFGS": (1.0,), "REPEATS": 1, "SDXL_STEPS": 2},
     "memory": {"SIDE": 8},
+    "rounding": {"STEPS": 2, "CFGS": (3.5,), "SKIP": 0, "PATCHES": 1},
     "demo_model": {"STEPS": 2},
+    "demo_attention": {"STEPS": 2},
 }
 
 

@@ -138,3 +138,18 @@ def test_every_guider_returns_the_latent(node, demo, guiders, name, batch_timest
     )
     (out,) = node("InvertedSamplerCustom", guider=guiders[name], noise_maps=maps)
     assert (out["samples"] - demo.latent["samples"]).abs().max() <= tolerance
+
+
+def test_a_prompt_of_several_rows_makes_as_many_edits_of_one_image(node, demo, inverted):
+    maps = inverted(demo.source, cfg=1.0)
+    texts = [demo.caption, "a blue circle on grass", "a red circle on night"]
+    prompts = [demo.prompt(text) for text in texts]
+    together = [[torch.cat([rows for ((rows, _),) in prompts]), {}]]
+
+    def sample(positive):
+        wires = {**demo.source, "positive": positive}
+        return node("InvertedSampler", **wires, noise_maps=maps, cfg=1.0)[0]["samples"]
+
+    edits = sample(together)
+    assert (edits - torch.cat([sample(prompt) for prompt in prompts])).abs().max() <= 1e-4
+    assert edits[0].equal(maps.xs[-1][0])

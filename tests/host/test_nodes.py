@@ -108,8 +108,9 @@ def test_a_scheduler_with_other_steps_is_said(invert, caplog, asked, given):
     )
 
 
-def test_out_of_memory_halves_the_batch(invert, demo, batch):
+def test_out_of_memory_halves_the_batch(invert, demo, batch, caplog):
     """The network refuses more than 10 rows, as a full GPU would."""
+    caplog.set_level("INFO")
     refused = []
 
     def refuse(count):
@@ -120,7 +121,8 @@ def test_out_of_memory_halves_the_batch(invert, demo, batch):
     counted = counting(demo.model, refuse)
     halved = invert(latent_image=batch, batch_timesteps=STEPS)
     counted.remove()
-    single = invert(latent_image=batch)
+    single = invert(latent_image=batch, batch_timesteps=1)
+    assert "Memory does not suffice for 10 steps in one call: going on with 5." in caplog.text
     assert max(counted.rows) == 10
     assert refused == [20]  # the size that fits is remembered
     assert (halved.zs - single.zs).abs().max() < 1e-2  # up to rounding, at maps of size 10
@@ -151,7 +153,7 @@ def test_interrupt_stops_within_one_evaluation_and_leaves_the_model_as_it_was(in
         demo.model, lambda count: count == 7 and mm.interrupt_current_processing(True)
     )
     with pytest.raises(mm.InterruptProcessingException):
-        invert(steps=50)
+        invert(steps=50, batch_timesteps=1)
     counted.remove()
     assert len(counted.rows) == 7
     assert stock().equal(before)
@@ -166,16 +168,3 @@ def test_custom_nodes_equal_the_simple_ones(node, demo, invert, edited):
     assert custom.zs.equal(maps.zs)
     (out,) = node("InvertedSamplerCustom", guider=target, noise_maps=custom)
     assert out["samples"].equal(edited)
-
-
-def test_demo_words_that_are_unknown_are_ignored_with_one_line(demo, caplog):
-    known, longer = demo.prompt("a red circle on grass"), demo.prompt("a red shiny circle on grass")
-    assert known[0][0].equal(longer[0][0])
-    assert "does not know ['shiny']" in caplog.text
-
-
-@pytest.mark.parametrize("text", ["", "a " * 30, "(red:1.4) circle"])
-def test_demo_prompts_of_any_length_encode(demo, text):
-    context = demo.prompt(text)[0][0]
-    assert context.isfinite().all()
-    assert context.shape[1] % 8 == 0

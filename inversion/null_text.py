@@ -154,6 +154,11 @@ class Aim(NamedTuple):
         lose small gradients.
         """
         residual = (landing.x_next - self.target).detach()
+        if not landing.x_next.requires_grad:
+            raise ValueError(
+                "The prediction does not depend on the negative prompt, so null text cannot be "
+                "fitted: connect the model without what sets its cfg to 1 (such as CFG Override)."
+            )
         size = residual.square().flatten(1).mean(1).sqrt().clamp_min(1e-30)
         rows = size.reshape(-1, *[1] * (residual.ndim - 1))
         (slope,) = torch.autograd.grad(landing.x_next, landing.uncond, residual / rows)

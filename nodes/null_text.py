@@ -116,6 +116,7 @@ class NullTextOptimize(io.ComfyNode):
         _, options = prompts.only_prompt(negative, "negative", 1)
         name, settings = chosen("Null-Text Optimize", _METHOD, method)
         if name == "negative_prompt":
+            _check_unused_at_cfg_1(model)
             maps = _with_source_prompt(noise_maps, positive)
         else:
             run = model, positive, negative, noise_maps, cfg
@@ -173,6 +174,16 @@ def _with_source_prompt(maps: NoiseMaps, positive) -> NoiseMaps:
         uncond=uncond.expand(len(maps.zs), *uncond.shape).contiguous(),
         uncond_pooled=None if pooled is None else pooled.float().cpu(),
     )
+
+
+def _check_unused_at_cfg_1(model) -> None:
+    """ValueError where the pivot depends on the negative prompt that would be replaced."""
+    if model.model_options.get("disable_cfg1_optimization"):
+        raise ValueError(
+            "A patch of the connected model (such as normalised attention guidance) lets the "
+            "negative prompt act at cfg 1 too, so negative_prompt cannot replace it: set method to "
+            "fast, or connect the model without the patch."
+        )
 
 
 def _check_pivot(patcher, maps: NoiseMaps, cfg: float) -> None:

@@ -1,8 +1,8 @@
 """Trains the demo model from a seed: `make train PREDICTION=v`. Stops and resumes at any time.
 
 The loss is the squared error of the host's own `denoised`, weighted so that it is the plain squared
-error of what the network predicts: 1 / sigma^2 for eps and flow, (1 + sigma^2) / sigma^2 for v. A pattern of
-2 x 2 pixels all over the picture counts more, see `grid`.
+error of what the network predicts: 1 / sigma^2 for eps and flow, (1 + sigma^2) / sigma^2 for v. A pattern
+of 2 x 2 pixels all over the picture counts more, see `grid`.
 Every batch is drawn from a generator seeded by its number, so a resumed run sees the batches that
 an uninterrupted one would have seen. A resumed run may name another number of images: it decides
 when the learning rate starts to fall. A run may start from the weights of another prediction: what

@@ -80,6 +80,12 @@ def run_with_gradients(guider, latent: Tensor, schedule: Schedule, loop: Callabl
         try:
             return attempt(recompute=short)
         except Exception as error:
+            if "backward through the graph a second time" in str(error):
+                raise ValueError(
+                    "A patch of the connected model (such as APG with momentum) adds up the "
+                    "predictions of several calls, so null text cannot be fitted: connect the "
+                    "model without the patch."
+                ) from error
             if not mm.is_oom(error) or short:
                 raise
         mm.soft_empty_cache()

@@ -127,14 +127,22 @@ class UncondGuide:
                 "A patch of the connected model (such as skip layer guidance) changes how prompts "
                 "are evaluated, so null text cannot be fitted: connect the model without the patch."
             )
+        # Some (normalised attention guidance) act only where both prompts share a call.
+        patches = self.options.get("transformer_options", {}).get("patches", {})
+        self.in_one_call = any(name.startswith("attn") for name in patches)
 
     def __call__(self, x: Tensor, sigma: Tensor) -> Callable[[Tensor], Tensor]:
+        if self.in_one_call:
+            return partial(self._denoised, x, sigma, None)
         with torch.no_grad():
             pair = [self.conds["positive"], None]
             conditional = self._predict(0, pair, x, sigma, self.options)
         return partial(self._denoised, x, sigma, conditional)
 
-    def _denoised(self, x: Tensor, sigma: Tensor, conditional: Tensor, uncond: Tensor) -> Tensor:
+    def _denoised(
+        self, x: Tensor, sigma: Tensor, conditional: Tensor | None, uncond: Tensor
+    ) -> Tensor:
+        mm.throw_exception_if_processing_interrupted()
         prompt, context = _only_context(self.conds["negative"])
         context = {**prompt["model_conds"], "c_crossattn": context._copy_with(uncond)}
         negative = {**prompt, "cross_attn": uncond, "model_conds": context}
@@ -145,8 +153,9 @@ class UncondGuide:
 
         # For patches that read the prompts.
         self.guider.conds = {**self.conds, "negative": [negative]}
+        options = self.options if self.in_one_call else {**self.options, _EVALUATION: both}
         try:
-            return self.guider(x, sigma, {**self.options, _EVALUATION: both}, self.seed)
+            return self.guider(x, sigma, options, self.seed)
         finally:
             self.guider.conds = self.conds
 
@@ -154,7 +163,6 @@ class UncondGuide:
         """One prompt's prediction, from its place in the pair: patches ask whether a row is the
         positive or the negative one.
         """
-        mm.throw_exception_if_processing_interrupted()
         alone = [prompt if i == row else None for i, prompt in enumerate(pair)]
         return comfy.samplers.calc_cond_batch(self.guider.inner_model, alone, x, sigma, options)[
             row

@@ -26,7 +26,8 @@ PACK_VERSION = re.findall(r'^version = "(.+)"', _PYPROJECT, re.MULTILINE)[0]
 
 class Run(NamedTuple):
     """What a loop gets: the model, its latent in model space on the device, how many steps may
-    share a call, and the arguments that the host passes to each call.
+    share a call, the arguments that the host passes to each call, and what to call before it walks
+    the schedule once more.
     """
 
     denoise: Denoise
@@ -34,6 +35,7 @@ class Run(NamedTuple):
     batch_timesteps: int
     on_step: OnStep
     extra_args: dict
+    restart: Callable[[], None]
 
 
 def run(
@@ -90,7 +92,17 @@ class _Loop(comfy.samplers.Sampler):
             model_wrap, latent_image, extra_args["model_options"], self.batch_timesteps, self.steps
         )
         denoise = batching.BatchedDenoise(predict, len(latent_image))
-        self.result = self.loop(Run(denoise, latent_image, batch_timesteps, on_step, extra_args))
+
+        def restart() -> None:
+            # Guidance with momentum forgets where the level rises; one call at the lowest makes the
+            # next one do so.
+            if extra_args["model_options"].get("sampler_pre_cfg_function"):
+                denoise(latent_image, sigmas[-2].to(latent_image).expand(len(latent_image)))
+
+        restart()
+        self.result = self.loop(
+            Run(denoise, latent_image, batch_timesteps, on_step, extra_args, restart)
+        )
         return latent_image  # the host wants a latent back; what counts is the result
 
 

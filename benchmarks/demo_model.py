@@ -12,9 +12,8 @@ import torch
 from comfy import sample
 from torch import Tensor
 
-from ..demo.model import encode_captions, load_demo
+from ..demo.model import block_pattern, encode_captions, load_demo
 from ..demo.training.reader import Reading, hits, read_for
-from ..demo.training.train import grid
 from ..demo.world import HELD_OUT_PAIRS, SIZE, Worlds, captions, draw_worlds, render
 from .measure import options, print_table, write_results, write_sheet
 
@@ -86,7 +85,7 @@ def grid_strength(images: Tensor) -> float:
 
     The models work on such blocks; drawn pictures have hardly any.
     """
-    return 255 * grid(images.movedim(-1, 1)).square().mean().sqrt().item()
+    return 255 * block_pattern(images.movedim(-1, 1)).square().mean().sqrt().item()
 
 
 @torch.inference_mode()

@@ -12,6 +12,7 @@ import logging
 import re
 from collections.abc import Callable
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 import torch
@@ -62,6 +63,29 @@ class DemoUNet(UNetModel):
         return nn.functional.pixel_shuffle(x, BLOCK)[..., :height, :width]
 
 
+class DemoModel(model_base.BaseModel):
+    """The model around a DemoUNet, with pictures that show no pattern of its blocks.
+
+    Its group norms have one channel to a group where the network is widest, so the mean of each of
+    a block's pixels is lost on the way, and the network cannot take the noise out of it.
+    """
+
+    def apply_model(self, *args, **kwargs) -> Tensor:
+        denoised = super().apply_model(*args, **kwargs)
+        return denoised - block_pattern(denoised)
+
+
+def block_pattern(x: Tensor) -> Tensor:
+    """The pattern of blocks of 2 x 2 pixels that repeats all over a picture, in the shape of `x`
+    (batch, channels, height, width). Drawn pictures have hardly any.
+    """
+    pattern = torch.empty_like(x)
+    for row, column in product(range(BLOCK), repeat=2):
+        mean = x[..., row::BLOCK, column::BLOCK].mean((-2, -1), keepdim=True)
+        pattern[..., row::BLOCK, column::BLOCK] = mean
+    return pattern - x.mean((-2, -1), keepdim=True)
+
+
 class DemoConfig(supported_models_base.BASE):
     unet_extra_config = {}
     latent_format = latent_formats.ChromaRadiance  # the identity on RGB, with preview factors
@@ -81,7 +105,7 @@ def build_model(prediction: str) -> model_base.BaseModel:
     device = model_management.unet_offload_device()
     if prediction == "flow":
         return model_base.SD3(config, PREDICTIONS[prediction], device)
-    return model_base.BaseModel(config, PREDICTIONS[prediction], device, DemoUNet)
+    return DemoModel(config, PREDICTIONS[prediction], device, DemoUNet)
 
 
 def _unet(prediction: str) -> dict:

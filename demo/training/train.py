@@ -1,8 +1,7 @@
 """Trains the demo model from a seed: `make train PREDICTION=v`. Stops and resumes at any time.
 
 The loss is the squared error of the host's own `denoised`, weighted so that it is the plain squared
-error of what the network predicts: 1 / sigma^2 for eps and flow, (1 + sigma^2) / sigma^2 for v. A pattern
-of 2 x 2 pixels all over the picture counts more, see `grid`.
+error of what the network predicts: 1 / sigma^2 for eps and flow, (1 + sigma^2) / sigma^2 for v.
 Every batch is drawn from a generator seeded by its number, so a resumed run sees the batches that
 an uninterrupted one would have seen. A resumed run may name another number of images: it decides
 when the learning rate starts to fall. A run may start from the weights of another prediction: what
@@ -25,7 +24,6 @@ BATCH = 64
 EMPTY_CAPTIONS = 0.1
 LEARNING_RATE = 1e-3
 WARM_UP, DECAY = 500, 0.5  # steps; last share of the run in which the learning rate falls to 0
-GRID = 64.0  # by how much the pattern of 2 x 2 pixels counts more
 LEVEL_WIDTH = 1.2  # of the logit-normal levels that flow is trained at
 SAVE_EVERY = 250
 
@@ -104,19 +102,7 @@ class Trained(nn.Module):
                 transformer_options={"optimized_attention_override": _attention},
             )
         weight = (1 + sigma**2 if self.prediction == "v" else 1.0) / sigma**2
-        error = denoised - x_0
-        loss = error.square().mean((1, 2, 3)) + GRID * grid(error).square().mean((1, 2, 3))
-        return (weight * loss).mean()
-
-
-def grid(error: Tensor) -> Tensor:
-    """The pattern of 2 x 2 pixels that repeats all over the picture (batch, channels, 2, 2).
-
-    The networks work on such blocks, where it is as smooth as a colour is. It is one part in 256 of
-    the error and the plainest to see.
-    """
-    mean = error.unflatten(3, (-1, 2)).unflatten(2, (-1, 2)).mean((2, 4))
-    return mean - mean.mean((2, 3), keepdim=True)
+        return (weight * (denoised - x_0).square().mean((1, 2, 3))).mean()
 
 
 def _fast_bfloat16(device: torch.device) -> bool:

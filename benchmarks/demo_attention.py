@@ -13,7 +13,8 @@ from comfy import model_management, samplers
 from torch import Tensor
 from torch.nn import functional
 
-from ..demo.model import BLOCK, TOKENS, encode_captions, load_demo
+from ..demo.model import BLOCK, encode_captions, load_demo
+from ..demo.text import TOKENS
 from ..demo.world import COLOURS, SHAPES, SIZE, Worlds, captions, render
 from .demo_model import two_things
 from .measure import options, print_table, write_results

@@ -17,7 +17,8 @@ from comfy import model_management
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from ..model import PREDICTIONS, TEXT, TOKENS, WEIGHTS, WordEncoder, build_model, word_tokens
+from ..model import PREDICTIONS, TEXT, WEIGHTS, build_model
+from ..text import TOKENS, WordEncoder, word_tokens
 from ..world import captions, draw_worlds, render
 
 BATCH = 64

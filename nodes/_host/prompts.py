@@ -132,28 +132,26 @@ class UncondGuide:
         self.in_one_call = any(name.startswith("attn") for name in patches)
 
     def __call__(self, x: Tensor, sigma: Tensor) -> Callable[[Tensor], Tensor]:
-        if self.in_one_call:
-            return partial(self._denoised, x, sigma, None)
-        with torch.no_grad():
-            pair = [self.conds["positive"], None]
-            conditional = self._predict(0, pair, x, sigma, self.options)
-        return partial(self._denoised, x, sigma, conditional)
+        options = self.options
+        if not self.in_one_call:
+            with torch.no_grad():
+                pair = [self.conds["positive"], None]
+                conditional = self._predict(0, pair, x, sigma, self.options)
 
-    def _denoised(
-        self, x: Tensor, sigma: Tensor, conditional: Tensor | None, uncond: Tensor
-    ) -> Tensor:
+            def both(args: dict) -> list[Tensor]:
+                alone = self._predict(1, args["conds"], x, sigma, args["model_options"])
+                return [conditional, alone]
+
+            options = {**self.options, _EVALUATION: both}
+        return partial(self._denoised, x, sigma, options)
+
+    def _denoised(self, x: Tensor, sigma: Tensor, options: dict, uncond: Tensor) -> Tensor:
         mm.throw_exception_if_processing_interrupted()
         prompt, context = _only_context(self.conds["negative"])
         context = {**prompt["model_conds"], "c_crossattn": context._copy_with(uncond)}
         negative = {**prompt, "cross_attn": uncond, "model_conds": context}
-
-        def both(args: dict) -> list[Tensor]:
-            options = args["model_options"]
-            return [conditional, self._predict(1, args["conds"], x, sigma, options)]
-
         # For patches that read the prompts.
         self.guider.conds = {**self.conds, "negative": [negative]}
-        options = self.options if self.in_one_call else {**self.options, _EVALUATION: both}
         try:
             return self.guider(x, sigma, options, self.seed)
         finally:

@@ -131,6 +131,7 @@ class NoiseMaps(_Fields):
             for i, value in enumerate(values):
                 if not value.isfinite().all():
                     raise ValueError(
-                        f"The noise maps hold NaN or infinite values at step {i} of the {name}: "
-                        "invert with a float32 model, or with a lower cfg."
+                        f"The noise maps hold NaN or infinite values at step {i} of the {name} "
+                        f"(sigma {self.schedule.sigmas[i]:.3g}): invert with a float32 model, or "
+                        "with a lower cfg."
                     )

@@ -1,6 +1,8 @@
 """Inverted Sampler: from noise maps to the image, or to an edit of it."""
 
+import torch
 from comfy_api.latest import io
+from torch import Tensor
 
 from ..inversion.noise_maps import NoiseMaps
 from ..inversion.walk import replay
@@ -93,19 +95,27 @@ def sample(guider, noise_maps, skip_steps, mask=None, residual=1.0) -> dict:
         warn(drift)
     rounding = models.rounding_distances(patcher, maps, 1.0 if cfg is None else cfg)
 
+    finite = list[Tensor]()
+
     def loop(run: sampling.Run):
+        def on_step(done: int, x: Tensor, denoised: Tensor) -> None:
+            finite.append(x.isfinite().all())
+            run.on_step(done, x, denoised)
+
         fitted = None if mask is None else latents.fit_mask(mask, run.x_0.shape).to(run.x_0)
         own = maps.to(run.x_0)
-        return replay(run.denoise, own, skip_steps, residual, fitted, rounding, run.on_step)
+        return replay(run.denoise, own, skip_steps, residual, fitted, rounding, on_step)
 
     # Not for the loop: inpainting and video models read the picture as part of their prompt.
     picture = latents.sampled_latent(patcher, maps.xs[-1], 0.0)
     x = sampling.run(guider, picture, schedule, loop)
     samples = latents.sampled_latent(patcher, x, schedule.sigmas[-1])
     if not samples.isfinite().all():
+        step = torch.stack(finite).sum().item()  # once broken, a latent stays so
         raise ValueError(
-            "The model returned NaN or infinite values under these prompts: use a float32 model, "
-            "or a lower cfg."
+            f"The model returned NaN or infinite values at step {step} of {len(finite)} (sigma "
+            f"{schedule.sigmas[step]:.3g}) under these prompts: use a float32 model, or a lower "
+            "cfg."
         )
     if x.cpu().equal(maps.xs[-1]):
         _tell_unchanged(maps, other_cfg)

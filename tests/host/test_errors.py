@@ -179,20 +179,30 @@ def test_sampler_that_skips_everything(sample, maps):
 
 
 @pytest.fixture
-def broken(demo):
-    """A model that answers NaN."""
-    model = demo.model.clone()
-    model.set_model_sampler_post_cfg_function(lambda args: args["denoised"] * float("nan"))
+def broken(demo, maps):
+    """A model that answers NaN from the fourth step on."""
+    model, highest = demo.model.clone(), maps.schedule.sigmas[3]
+
+    def spoil(args):
+        return args["denoised"].where(args["sigma"] > highest, torch.nan)
+
+    model.set_model_sampler_post_cfg_function(spoil)
     return model
 
 
-def test_model_that_answers_nan(invert, broken):
-    with pytest.raises(ValueError, match=r"NaN or infinite values at step 0 .*: invert with a f"):
+def test_model_that_answers_nan(invert, broken, maps):
+    level = f"{maps.schedule.sigmas[3]:.3g}"
+    with pytest.raises(
+        ValueError, match=rf"values at step 3 of the maps \(sigma {level}\): invert"
+    ):
         invert(model=broken)
 
 
 def test_sampler_whose_model_answers_nan(sample, maps, broken):
-    message = "returned NaN or infinite values under these prompts: use a float32 model, or a lower"
+    level = f"{maps.schedule.sigmas[3]:.3g}"
+    message = (
+        rf"infinite values at step 3 of 10 \(sigma {level}\) under these prompts: use a float32"
+    )
     with pytest.raises(ValueError, match=message):
         sample(maps, model=broken)
 

@@ -6,7 +6,7 @@ import pytest
 
 rounding = importlib.import_module("imprint_pack.benchmarks.rounding")
 
-STEPS = 10
+STEPS = 5
 EXACT = 1e-5
 
 

@@ -2,7 +2,7 @@
 
     make bench NAME=fast_null_text
 
-On tuning worlds each constant is varied alone, at two guidance scales: the change of reconstruction
+On tuning worlds each constant is varied alone: the change of reconstruction
 (without residuals) and of the distance to the ideal edit, in dB, and evaluations. On other worlds
 the constants as they are stand against the paper's loop.
 """
@@ -18,9 +18,10 @@ from ..inversion.noise_maps import NoiseMaps
 from ..inversion.null_text import NullText, null_text_inversion
 from ..nodes.null_text import fit_null_text
 from .measure import interval, mean_difference, means, options, print_table, write_results
-from .null_text import CFGS, STEPS, evaluations, reconstruct_and_edit
+from .null_text import STEPS, evaluations, reconstruct_and_edit
 from .task import Task, edit_task
 
+CFGS = (3.0,)
 KEYS = ("reconstruction", "ideal")
 SWEEP = {
     "betas": [(0.0, 0.99), (0.6, 0.99), (0.9, 0.99), (0.3, 0.9), (0.3, 0.999)],

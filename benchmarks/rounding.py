@@ -157,7 +157,7 @@ def whole_runs(task: Task) -> dict[str, dict]:
             wires = task._replace(model=in_precision(task.model, name))
             error = (wires.replay(maps, task.source_prompt, cfg) - task.x_0).abs().max().item()
             edit = partial(wires.replay, maps, task.target_prompt, cfg, SKIP)
-            with patch.object(walk, "anchored", lambda x, own, distance: x):
+            with patch.object(walk, "anchored", lambda x, own, distance, on_path: (x, on_path)):
                 plain = edit()
             same = int((edit() == plain).flatten(1).all(1).sum())
             rows[f"{name}, cfg {cfg:g}"] = {"error": error, "same": same, "edits": len(plain)}

@@ -44,8 +44,12 @@ def rounding_distances(
     return distances
 
 
-def anchored(x: Tensor, own: Tensor, distance: float) -> Tensor:
-    """`x` with those items (of the first dimension) set to `own` that lie within `distance`."""
+def anchored(
+    x: Tensor, own: Tensor, distance: float | Tensor, on_path: Tensor
+) -> tuple[Tensor, Tensor]:
+    """`x` with those items set to `own` that are `on_path` (batch,) and lie within `distance`, and
+    which these are: an item that has left the path is an edit, and stays one where it comes near.
+    """
     departure = (x - own).flatten(1).square().mean(1).sqrt()
-    near = (departure <= distance).view(-1, *[1] * (x.ndim - 1))
-    return torch.where(near, own, x)
+    on_path = on_path & (departure <= distance)
+    return torch.where(on_path.view(-1, *[1] * (x.ndim - 1)), own, x), on_path

@@ -29,7 +29,8 @@ def extract_noise_maps(
     After each map the next latent is replaced by the one that the map reproduces (the paper's
     correction), so one step at a time the replay is exact to the last bit. Where several steps
     share a model call, up to `batch_timesteps`, it rounds in another way and saw latents from
-    before the correction; guidance amplifies that difference along the replay.
+    before the correction; guidance would amplify that difference along a replay that is not
+    anchored.
     """
     xs, zs, steps = path.clone(), torch.empty_like(path[1:]), schedule.steps
     # Before the loop: a copy to the device inside would wait for the device.
@@ -54,7 +55,7 @@ def replay(
     skip: int = 0,
     residual: float = 1.0,
     mask: Tensor | None = None,
-    rounding: Sequence[float] | None = None,
+    distances: Sequence[float] | None = None,
     on_step: OnStep | None = None,
 ) -> Tensor:
     """The latent at the last sigma, sampled from `maps.xs[skip]` with the stored maps.
@@ -62,10 +63,13 @@ def replay(
     `residual` scales the maps of steps without noise: the last one of an EF-DDPM inversion, every
     one of a DDIM inversion, which is plain DDIM at 0. Where `mask` (batch, channels, *spatial) is
     0, the result is exactly the bundle's own latent; in between, the edit's departure from the
-    bundle is scaled by the mask. `rounding` (steps,) are the distances within which a latent counts
+    bundle is scaled by the mask. `distances` (steps,) are those within which a latent counts
     as the bundle's own (see `anchoring`), as long as no map was scaled.
     """
     x, steps, scaled = maps.xs[skip], maps.schedule.steps, False
+    on_path = torch.ones(len(x), dtype=torch.bool, device=x.device)
+    # A step departs only inside the mask.
+    inside = 1.0 if mask is None else mask.flatten(1).square().mean(1).sqrt()
     for i in range(skip, len(steps)):
         step = steps[i]
         denoised = denoise(x, x.new_full(x.shape[:1], step.sigma))
@@ -75,8 +79,9 @@ def replay(
         if mask is not None:
             locked = maps.xs[i + 1] + step.carry * (x - maps.xs[i])
             x_next = locked + mask * (x_next - locked)
-        if rounding is not None and not scaled:
-            x_next = anchored(x_next, maps.xs[i + 1], rounding[i])
+        if distances is not None and not scaled:
+            within = distances[i] * inside
+            x_next, on_path = anchored(x_next, maps.xs[i + 1], within, on_path)
         x = x_next
         if on_step:
             on_step(i + 1 - skip, x, denoised)

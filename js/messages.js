@@ -9,7 +9,7 @@ app.registerExtension({
   setup() {
     api.addEventListener("imprint.warning", (/** @type {any} */ { detail }) => {
       const node = app.graph.getNodeById(detail.node);
-      app.extensionManager.toast.add({ severity: "warn", summary: node?.title ?? "Imprint", detail: detail.text });
+      app.extensionManager.toast.add({ severity: "warn", summary: node?.title ?? "Imprint", detail: detail.text, life: 15000 });
     });
   },
 });

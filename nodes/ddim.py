@@ -83,11 +83,7 @@ class DDIMInvertCustom(io.ComfyNode):
 def invert(guider, sigmas, latent_image, evaluate_at="target", fixed_point_steps=0) -> NoiseMaps:
     """The bundle of an image at eta 0, whose maps are the residuals of the inversion."""
     patcher = guider.model_patcher
-    if "easycache" in patcher.model_options["transformer_options"]:
-        raise ValueError(
-            "EasyCache and LazyCache guess predictions from those at higher noise levels, but DDIM "
-            "inversion comes from below: connect the model without them."
-        )
+    models.check_without_cache(patcher)
     schedule = models.schedule_of(patcher, sigmas, eta=0.0)
     samples = latents.image_latent(patcher, latent_image)
     scales, steps = models.input_scales(patcher, schedule), len(schedule.steps)
@@ -101,7 +97,7 @@ def invert(guider, sigmas, latent_image, evaluate_at="target", fixed_point_steps
         run.restart()
         return extract_noise_maps(run.denoise, path, schedule, run.batch_timesteps, on_way_back)
 
-    xs, zs = sampling.run(guider, samples, schedule, loop, passes=2)
+    xs, zs = sampling.run(guider, samples, schedule, loop, batch_timesteps=0, passes=2)
     described = sampling.describe(guider, method=f"DDIM, {evaluate_at}")
     return NoiseMaps(xs.cpu(), zs.cpu(), schedule, **described)
 

@@ -88,7 +88,7 @@ class DemoImage(io.ComfyNode):
                     min=0,
                     max=0x7FFFFFFF,
                     tooltip="Chooses what the caption does not name: places, exact sizes, "
-                    "rotation, light, texture, a bystander.",
+                    "rotation, light, texture, a small disc.",
                 ),
                 *_later_inputs(),
             ],

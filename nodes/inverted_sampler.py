@@ -5,6 +5,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..inversion.noise_maps import NoiseMaps
+from ..inversion.schedule import Schedule
 from ..inversion.walk import replay
 from ._host import latents, models, prompts, sampling
 from ._host.messages import tell, warn
@@ -93,8 +94,7 @@ def sample(guider, noise_maps, skip_steps, mask=None, residual=1.0) -> dict:
     drift = None if other_cfg is None else _drift(maps, other_cfg)
     if drift:
         warn(drift)
-    rounding = models.rounding_distances(patcher, maps, 1.0 if cfg is None else cfg)
-
+    distances = models.rounding_distances(patcher, maps, prompts.strength(guider))
     finite = list[Tensor]()
 
     def loop(run: sampling.Run):
@@ -104,24 +104,30 @@ def sample(guider, noise_maps, skip_steps, mask=None, residual=1.0) -> dict:
 
         fitted = None if mask is None else latents.fit_mask(mask, run.x_0.shape).to(run.x_0)
         own = maps.to(run.x_0)
-        return replay(run.denoise, own, skip_steps, residual, fitted, rounding, on_step)
+        return replay(run.denoise, own, skip_steps, residual, fitted, distances, on_step)
 
     # Not for the loop: inpainting and video models read the picture as part of their prompt.
     picture = latents.sampled_latent(patcher, maps.xs[-1], 0.0)
     x = sampling.run(guider, picture, schedule, loop)
-    samples = latents.sampled_latent(patcher, x, schedule.sigmas[-1])
-    if not samples.isfinite().all():
-        step = torch.stack(finite).sum().item()  # once broken, a latent stays so
+    _check_finite(torch.stack(finite), schedule)
+    if mask is not None and not mask.any():
+        warn("The mask is black, so nothing is edited: paint white where to edit.")
+    elif x.cpu().equal(maps.xs[-1]):
+        _tell_unchanged(maps, other_cfg)
+    elif other_cfg is not None and not drift:
+        tell(f"Inverted at cfg {maps.cfg:g}, sampled at {cfg:g}: an edit, not a reconstruction.")
+    return {"samples": latents.sampled_latent(patcher, x, schedule.sigmas[-1])}
+
+
+def _check_finite(finite: Tensor, schedule: Schedule) -> None:
+    """ValueError that names the first step after which the latent was not finite."""
+    if not finite.all():
+        step = finite.sum().item()  # once broken, a latent stays so
         raise ValueError(
             f"The model returned NaN or infinite values at step {step} of {len(finite)} (sigma "
             f"{schedule.sigmas[step]:.3g}) under these prompts: use a float32 model, or a lower "
             "cfg."
         )
-    if x.cpu().equal(maps.xs[-1]):
-        _tell_unchanged(maps, other_cfg)
-    elif other_cfg is not None and not drift:
-        tell(f"Inverted at cfg {maps.cfg:g}, sampled at {cfg:g}: an edit, not a reconstruction.")
-    return {"samples": samples}
 
 
 def _drift(maps: NoiseMaps, cfg: float) -> str | None:
@@ -141,12 +147,12 @@ def _drift(maps: NoiseMaps, cfg: float) -> str | None:
 def _tell_unchanged(maps: NoiseMaps, other_cfg: float | None) -> None:
     """Says that the image came back, and whether that was to be expected."""
     if other_cfg is None:
-        tell("A reconstruction: the result is the inverted latent, bit for bit.")
+        tell("A reconstruction: the result is the picture of the noise maps, bit for bit.")
     else:
         warn(
-            f"The model's precision cannot tell cfg {other_cfg:g} from the inversion's "
-            f"{maps.cfg:g}, so the image came back unchanged: use a float32 model, or a cfg "
-            "further away."
+            f"The image came back unchanged: to this model cfg {other_cfg:g} is the same as the "
+            f"inversion's {maps.cfg:g} under these prompts. Use other prompts, a cfg further away, "
+            "or a float32 model."
         )
 
 

@@ -154,14 +154,16 @@ def fit_null_text(
         return inversion(guide, pivot, maps.schedule, given, on_step=on_step, **settings)
 
     picture = latents.sampled_latent(model, maps.xs[-1], 0.0)
-    fitted = gradients.run_with_gradients(guider, picture, maps.schedule, loop)
-    xs, uncond, updates, losses = (part.cpu() for part in fitted)
+    found = gradients.run_with_gradients(guider, picture, maps.schedule, loop)
+    xs, uncond, updates, losses = (part.cpu() for part in found)
     count = updates.float().mean(1).sum().item()  # of one image
     tell(f"Null text: {count:.0f} updates in {len(updates)} steps, error {losses[-1].mean():.2g}.")
     zs = maps.zs.new_zeros(maps.zs.shape)
     zs[-1] = maps.xs[-1] - xs[-1]
     xs[-1] = maps.xs[-1]
-    return maps.replace(xs=xs, zs=zs, uncond=uncond).with_info(updates=count)
+    unit = max(maps.rounding, models.rounding(model))
+    fitted = maps.replace(xs=xs, zs=zs, uncond=uncond, rounding=unit)
+    return fitted.with_info(updates=count)
 
 
 def _with_source_prompt(maps: NoiseMaps, positive) -> NoiseMaps:
@@ -190,6 +192,7 @@ def _check_pivot(patcher, maps: NoiseMaps, cfg: float) -> None:
     """ValueError unless null text can be fitted to these noise maps at this cfg."""
     check_noise_maps(maps)
     models.check_fit(patcher, maps)
+    models.check_without_cache(patcher)
     if maps.schedule.eta > 0:
         raise ValueError(
             f"These noise maps were made with eta {maps.schedule.eta:g}, but null text follows a "

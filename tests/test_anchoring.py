@@ -57,7 +57,7 @@ def rounded(problem, maps, prompt=None, cfg=None):
 def test_a_rounded_network_returns_the_picture_to_the_last_bit(problem, cfg):
     maps = invert(problem, cfg)
     denoise = rounded(problem, maps)
-    assert replay(denoise, maps, rounding=distances(problem, maps)).equal(maps.xs[-1])
+    assert replay(denoise, maps, distances=distances(problem, maps)).equal(maps.xs[-1])
     assert not replay(denoise, maps).equal(maps.xs[-1])
 
 
@@ -65,7 +65,7 @@ def test_an_edit_keeps_every_bit(problem, cfg):
     maps = invert(problem, cfg)
     denoise = rounded(problem, maps, problem.target)
     edited = replay(denoise, maps)
-    assert replay(denoise, maps, rounding=distances(problem, maps)).equal(edited)
+    assert replay(denoise, maps, distances=distances(problem, maps)).equal(edited)
     assert not edited.equal(maps.xs[-1])
 
 
@@ -73,7 +73,7 @@ def test_a_slightly_higher_cfg_is_an_edit_in_float32(problem):
     maps = invert(problem, 3.5)
     denoise = problem.denoise(3.6)
     edited = replay(denoise, maps)
-    assert replay(denoise, maps, rounding=distances(problem, maps, FLOAT32)).equal(edited)
+    assert replay(denoise, maps, distances=distances(problem, maps, FLOAT32)).equal(edited)
 
 
 def test_images_of_a_batch_are_anchored_each_for_itself(problem):
@@ -83,7 +83,7 @@ def test_images_of_a_batch_are_anchored_each_for_itself(problem):
     def denoise(x, sigma):
         return torch.cat([own(x[:1], sigma[:1]), other(x[1:], sigma[1:])])
 
-    first, second = replay(denoise, maps, rounding=distances(problem, maps))
+    first, second = replay(denoise, maps, distances=distances(problem, maps))
     assert first.equal(maps.xs[-1][0])
     assert second.equal(replay(denoise, maps)[1])
 
@@ -94,7 +94,7 @@ def test_a_scaled_residual_is_never_undone(problem, residual):
         denoise = problem.denoise(maps.cfg)
         plain = replay(denoise, maps, residual=residual)
         near = [1e3] * len(maps.zs)
-        found = replay(denoise, maps, residual=residual, rounding=near)
+        found = replay(denoise, maps, residual=residual, distances=near)
         assert not found.equal(maps.xs[-1])
         assert (found - plain).abs().max() < 1e-5
 
@@ -104,8 +104,27 @@ def test_a_masked_step_is_compared_after_its_mask(problem):
     mask = torch.zeros_like(maps.xs[0])
     mask[..., 2:4] = 1
     run = partial(replay, rounded(problem, maps, problem.target), maps, mask=mask)
-    assert run(rounding=distances(problem, maps)).equal(run())
-    assert run(rounding=[1e3] * len(maps.zs)).equal(maps.xs[-1])
+    assert run(distances=distances(problem, maps)).equal(run())
+    assert run(distances=[1e3] * len(maps.zs)).equal(maps.xs[-1])
+    same = partial(replay, rounded(problem, maps), maps, mask=mask)
+    assert same(distances=distances(problem, maps)).equal(maps.xs[-1])
+
+
+@pytest.mark.parametrize("cells", [1, 4])
+def test_an_edit_of_few_cells_keeps_every_bit(problem, cfg, cells):
+    maps = invert(problem, cfg)
+    mask = torch.zeros_like(maps.xs[0])
+    mask[..., 0, :cells] = 1
+    run = partial(replay, rounded(problem, maps, problem.target), maps, mask=mask)
+    assert run(distances=distances(problem, maps)).equal(run())
+
+
+def test_an_edit_that_comes_near_again_stays_an_edit(problem):
+    maps = invert(problem, 3.5)
+    edited = replay(rounded(problem, maps, problem.target), maps)
+    only_later = [0.0, *[1e3] * (len(maps.zs) - 1)]
+    found = replay(rounded(problem, maps, problem.target), maps, distances=only_later)
+    assert found.equal(edited)
 
 
 @pytest.mark.parametrize("method", METHODS, ids=str)
@@ -116,4 +135,4 @@ def test_every_method_is_anchored(problem, method):
     def denoise(x, sigma):
         return noisy(x, sigma) * (1 + FLOAT32)
 
-    assert replay(denoise, maps, rounding=distances(problem, maps, FLOAT32)).equal(maps.xs[-1])
+    assert replay(denoise, maps, distances=distances(problem, maps, FLOAT32)).equal(maps.xs[-1])

@@ -107,6 +107,15 @@ def check_fit(patcher, maps: NoiseMaps) -> None:
         )
 
 
+def check_without_cache(patcher) -> None:
+    """ValueError where the model may answer with what it predicted at another call."""
+    if "easycache" in patcher.model_options["transformer_options"]:
+        raise ValueError(
+            "EasyCache and LazyCache guess predictions from those at higher noise levels, which "
+            "neither DDIM inversion nor null text can use: connect the model without them."
+        )
+
+
 def check_shape(patcher, shape: tuple[int, ...], what: str, remedy: str) -> None:
     """ValueError unless a latent of this shape fits the model."""
     latent_format = patcher.get_model_object("latent_format")

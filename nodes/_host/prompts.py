@@ -40,6 +40,15 @@ def guidance(guider) -> float | None:
     return float(guider.cfg) if plain else None
 
 
+def strength(guider) -> float:
+    """The guider's cfg, or the sum of all where it has several: by how much it may amplify."""
+    cfg = guidance(guider)
+    if cfg is not None:
+        return cfg
+    values = [v for k, v in vars(guider).items() if k.startswith("cfg") or k.endswith("_scale")]
+    return max(1.0, sum(abs(v) for v in values if isinstance(v, int | float)))
+
+
 def rows(guider) -> int:
     """How many images the positive prompt describes, one in each row; 1 where it has no rows."""
     embeddings = [c.get("cross_attn") for c in guider.original_conds.get("positive", [])]

@@ -43,7 +43,7 @@ def run(
     latent: Tensor,
     schedule: Schedule,
     loop: Callable[[Run], T],
-    batch_timesteps: int = 0,
+    batch_timesteps: int = 1,
     passes: int = 1,
 ) -> T:
     """What `loop` returns, run inside the guider.

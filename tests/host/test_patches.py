@@ -40,9 +40,19 @@ def error(node, demo):
     return run
 
 
-@pytest.mark.parametrize("patch", [apg, nag, easy_cache, lazy_cache])
+@pytest.mark.parametrize("patch", [apg, nag])
 def test_edit_friendly_is_exact(error, demo, patch):
     assert error("EFDDPMInvert", patch(demo.model), skip_steps=0) <= EXACT
+
+
+@pytest.mark.parametrize("patch", [easy_cache, lazy_cache])
+def test_edit_friendly_is_exact_where_predictions_are_left_out(error, demo, patch):
+    computed = []
+    last = demo.model.model.diffusion_model.out  # the caches act inside the network too
+    hook = last.register_forward_pre_hook(lambda *_: computed.append(1))
+    assert error("EFDDPMInvert", patch(demo.model), steps=40, skip_steps=0) <= EXACT
+    hook.remove()
+    assert len(computed) < 2 * 40
 
 
 @pytest.mark.parametrize("patch", [apg, nag])
@@ -60,9 +70,12 @@ def test_momentum_left_by_a_run_that_was_stopped(error, demo):
 
 
 @pytest.mark.parametrize("patch", [easy_cache, lazy_cache])
-def test_ddim_refuses_caches(error, demo, patch):
-    with pytest.raises(ValueError, match=r"EasyCache and LazyCache guess .*: connect the model wi"):
+def test_caches_are_refused_where_levels_rise_or_repeat(error, null_text, demo, patch):
+    message = "EasyCache and LazyCache guess .*: connect the model without them"
+    with pytest.raises(ValueError, match=message):
         error("DDIMInvert", patch(demo.model))
+    with pytest.raises(ValueError, match=message):
+        null_text.optimize(model=patch(demo.model))
 
 
 def test_null_text_of_a_model_that_mixes_the_prompts(null_text, demo):

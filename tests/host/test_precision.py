@@ -3,6 +3,7 @@
 import importlib
 
 import pytest
+import torch
 
 rounding = importlib.import_module("imprint_pack.benchmarks.rounding")
 
@@ -69,10 +70,24 @@ def test_a_reconstruction_is_said_and_an_edit_is_not(invert, sample, demo, caplo
     sample("bfloat16", maps, "a blue circle on night")
     assert "bit for bit" not in caplog.text
     sample("bfloat16", maps)
-    assert "A reconstruction: the result is the inverted latent, bit for bit." in caplog.text
+    assert (
+        "A reconstruction: the result is the picture of the noise maps, bit for bit." in caplog.text
+    )
 
 
 def test_an_edit_that_half_precision_cannot_show_is_said(invert, sample, caplog):
     maps = invert("bfloat16", 3.5)
     assert sample("bfloat16", maps, cfg=3.501).equal(maps.xs[-1])
-    assert "cannot tell cfg 3.501 from the inversion's 3.5, so the image came back" in caplog.text
+    assert (
+        "unchanged: to this model cfg 3.501 is the same as the inversion's 3.5 under" in caplog.text
+    )
+
+
+def test_a_black_mask_is_said(invert, sample, caplog):
+    maps = invert("float32", 1.0)
+    samples = sample(
+        "float32", maps, "a blue circle on night", cfg=4.0, mask=torch.zeros(1, 32, 32)
+    )
+    assert samples.equal(maps.xs[-1])
+    assert "The mask is black, so nothing is edited: paint white where to edit." in caplog.text
+    assert "unchanged" not in caplog.text

@@ -26,7 +26,7 @@ SKIPS = (0, 7, 14, 18, 24, 34)
 CFGS = (1.0, 2.0, 3.0, 4.0, 6.0)
 KIND_SKIPS, KIND_CFGS = (7, 18, 24), (2.0, 4.0)  # of the kinds other than colour
 RATE = 0.9  # of right words that a setting must reach
-SHOWN_AT = (18, 4.0)  # skip and cfg of the sheets: the demo's
+SHOWN_AT = (18, 4.0)  # skip and cfg of the sheet
 SHOWN_EACH = 3  # worlds of each kind on a sheet
 PATHS = {"edit-friendly": "edit_friendly", "native": "native"}
 

@@ -25,7 +25,7 @@ from .noise_space_plots import draw
 from .task import Task, edit_task
 
 STEPS, STATISTICS_STEPS, SHOWN = 50, 100, 8
-CFG, SKIP = 4.0, 18  # of edits by prompt: the demo's
+CFG, SKIP = 4.0, 18  # of edits by prompt
 NEAR = 0.5  # what lies nearer to the edited thing may change, in half widths
 DISTANCES, SHOWN_DISTANCE = (1, 2, 4, 8), 4
 FILLS = ("resample", 0), ("resample", 18), ("reflect", 0), ("wrap", 0)  # each with a skip

@@ -42,7 +42,7 @@ class InvertedSampler(io.ComfyNode):
                 noise_maps_input(_MAPS),
                 cfg_input(
                     7.5,
-                    "Guidance of the edit (the paper's target strength, 7 to 18; 4 for the demo "
+                    "Guidance of the edit (the paper's target strength, 7 to 18; 2 for the demo "
                     "model). Higher follows the prompt more and keeps less of the image.",
                 ),
                 *_replay_settings(),
@@ -122,7 +122,7 @@ def sample(guider, noise_maps, skip_steps, mask=None, residual=1.0) -> dict:
 def _check_finite(finite: Tensor, schedule: Schedule) -> None:
     """ValueError that names the first step after which the latent was not finite."""
     if not finite.all():
-        step = finite.sum().item()  # once broken, a latent stays so
+        step = int(finite.sum())  # once broken, a latent stays so
         raise ValueError(
             f"The model returned NaN or infinite values at step {step} of {len(finite)} (sigma "
             f"{schedule.sigmas[step]:.3g}) under these prompts: use a float32 model, or a lower "

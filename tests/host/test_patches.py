@@ -19,7 +19,7 @@ def nag(model):
 
 
 def easy_cache(model):
-    return EasyCacheNode.execute(model, 0.2, 0.15, 0.95, False).result[0]
+    return EasyCacheNode.execute(model, 3.0, 0.15, 0.95, False).result[0]
 
 
 def lazy_cache(model):

@@ -42,7 +42,7 @@ class InvertedSampler(io.ComfyNode):
                 noise_maps_input(_MAPS),
                 cfg_input(
                     7.5,
-                    "Guidance of the edit (the paper's target strength, 7 to 18; 2 for the demo "
+                    "Guidance of the edit (the paper's target strength, 7 to 18; 3 for the demo "
                     "model). Higher follows the prompt more and keeps less of the image.",
                 ),
                 *_replay_settings(),

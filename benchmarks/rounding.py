@@ -35,7 +35,7 @@ from .task import Task, edit_task
 STEPS = 10
 CFGS = (1.0, 3.5, 15.0)
 SKIP = 3  # of the edits whose bits are compared
-PATCHES = 2  # of the photograph
+PATCHES = 1  # of the photograph
 COPIES = 3  # of the pictures, in a larger batch
 KERNELS = "attention_basic", "attention_split", "attention_sub_quad", "attention_pytorch"
 PRECISIONS = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}

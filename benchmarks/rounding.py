@@ -32,9 +32,9 @@ from .demo_model import SCHEDULERS
 from .measure import options, picture_path, print_table, write_results
 from .task import Task, edit_task
 
-STEPS = 10
+STEPS = 4
 CFGS = (1.0, 3.5, 15.0)
-SKIP = 3  # of the edits whose bits are compared
+SKIP = 2  # of the edits whose bits are compared
 PATCHES = 1  # of the photograph
 COPIES = 3  # of the pictures, in a larger batch
 KERNELS = "attention_basic", "attention_split", "attention_sub_quad", "attention_pytorch"

@@ -22,6 +22,7 @@ from .schedule import Schedule
 
 FLOAT32 = 2.0**-24  # the largest relative error of one rounding
 MARGIN = 4.0  # rounding was measured up to 2 units, words from 8 (in bfloat16)
+_SUMS = 8 * FLOAT32  # networks of any precision add up in float32, over many terms
 _INPUT = 0.5  # how much of its input's rounding a network mistakes for noise
 
 
@@ -38,7 +39,7 @@ def rounding_distances(
     distances: list[float] = []
     for step, output_scale in zip(schedule.steps, output_scales, strict=True):
         reached = abs(step.alpha_next - step.carry * step.alpha) * output_scale
-        network = unit * guided * (1 + _INPUT / step.sigma) * reached
+        network = max(unit, _SUMS) * guided * (1 + _INPUT / step.sigma) * reached
         arithmetic = FLOAT32 * hypot(step.alpha_next, step.sigma_next)
         distances.append(MARGIN * (network + arithmetic))
     return distances

@@ -59,7 +59,7 @@ def test_one_precision_returns_what_another_inverted(invert, sample, demo, made,
 
 @pytest.mark.parametrize("dtype", rounding.PRECISIONS)
 def test_a_bundle_knows_how_its_network_rounded(invert, dtype):
-    units = {"float32": 2**-24, "bfloat16": 2**-8, "float16": 2**-11}
+    units = {"float32": 2**-18, "bfloat16": 2**-8, "float16": 2**-11}
     assert invert(dtype, 1.0).rounding == units[dtype]
 
 

@@ -19,7 +19,7 @@ from .measure import options, print_table, write_results, write_sheet
 
 STEPS, CFG, BATCH = 50, 3.0, 64
 SHOWN, ACROSS = 24, 8
-SMALLER = 16  # by how much the rows other than the v model's of two things have fewer pictures
+SMALLER = 16  # times fewer pictures than of two things by the v model
 SCHEDULERS = {"v": "ddim_uniform", "eps": "ddim_uniform", "flow": "simple"}
 
 

@@ -11,8 +11,18 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .world import BIG, COLOURS, GROUNDS, SHAPES, SMALL, UNNAMED, Worlds, draw_worlds, render
-from .world import HELD_OUT_PAIRS as HELD_OUT
+from .world import (
+    BIG,
+    COLOURS,
+    GROUNDS,
+    SHAPES,
+    SMALL,
+    UNNAMED,
+    Worlds,
+    draw_worlds,
+    is_held_out,
+    render,
+)
 
 Edit = tuple[Worlds, Worlds, Tensor]
 _NAMES = {"colour": COLOURS, "shape": SHAPES}
@@ -95,8 +105,8 @@ def _with_other_word(
     column, words = names.index(attribute), torch.arange(len(_NAMES[attribute]))
     wanted = mine[:, None, :].repeat(1, len(words), 1)  # (batch, words, 2)
     wanted[..., column] = words
-    held_out = (wanted[:, :, None, :] == HELD_OUT).all(-1).any(-1)
-    possible = (words != mine[:, None, column]) & (wanted != others[:, None, :]).any(-1) & ~held_out
+    possible = (words != mine[:, None, column]) & (wanted != others[:, None, :]).any(-1)
+    possible &= ~is_held_out(wanted)
     word = (torch.rand(possible.shape, generator=generator) * possible).argmax(1)
     changed = getattr(worlds, attribute).clone()
     changed[rows, chosen] = word

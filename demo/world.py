@@ -22,11 +22,16 @@ GROUNDS = ("grass", "sky", "sand", "night")
 SIZES = ("small", "", "big")  # most captions name none: then it is the one in between
 SMALL, UNNAMED, BIG = range(3)
 
-# (pairs, 2): colour and shape. Pictures for training never show those held out.
+
+def is_held_out(pairs: Tensor) -> Tensor:
+    """Which pairs of colour and shape (..., 2) pictures for training never show."""
+    return (pairs[..., None, :] == HELD_OUT_PAIRS).all(-1).any(-1)
+
+
+# (pairs, 2): colour and shape; held out are green cross, yellow triangle and purple square.
 PAIRS = torch.cartesian_prod(torch.arange(len(COLOURS)), torch.arange(len(SHAPES)))
-_HELD_OUT = torch.tensor([[1, 3], [3, 2], [4, 1]])  # green cross, yellow triangle, purple square
-_IS_HELD_OUT = (PAIRS[:, None] == _HELD_OUT).all(-1).any(-1)
-SEEN_PAIRS, HELD_OUT_PAIRS = PAIRS[~_IS_HELD_OUT], PAIRS[_IS_HELD_OUT]
+HELD_OUT_PAIRS = torch.tensor([[1, 3], [3, 2], [4, 1]])
+SEEN_PAIRS = PAIRS[~is_held_out(PAIRS)]
 
 ALONE, NAMED_SIZE = 0.25, 0.4  # shares of worlds with one thing, of things with a word of size
 _RANGES = torch.tensor([[0.25, 0.28], [0.34, 0.38], [0.43, 0.47]])  # of SIZES

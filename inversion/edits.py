@@ -123,7 +123,7 @@ def mix(maps: NoiseMaps, other: NoiseMaps, amount: float) -> NoiseMaps:
     _check_alike(maps, other)
     if amount in (0, 1):
         chosen = (maps, other)[int(amount)]
-        return maps.replace(xs=chosen.xs, zs=chosen.zs, rounding=chosen.rounding)
+        return maps.replace(xs=chosen.xs, zs=chosen.zs, unit_roundoff=chosen.unit_roundoff)
     x_0A, x_0B = _picture(maps), _picture(other)
     x_0 = x_0A.lerp(x_0B, amount)
     xs, zs = torch.empty_like(maps.xs), torch.empty_like(maps.zs)
@@ -139,7 +139,7 @@ def mix(maps: NoiseMaps, other: NoiseMaps, amount: float) -> NoiseMaps:
         )
         mean = step.mean(xs[i], denoised_A.lerp(denoised_B, amount))
         zs[i] = (xs[i + 1] - mean) / step.scale
-    return maps.replace(xs=xs, zs=zs, rounding=max(maps.rounding, other.rounding))
+    return maps.replace(xs=xs, zs=zs, unit_roundoff=max(maps.unit_roundoff, other.unit_roundoff))
 
 
 def blend(maps: NoiseMaps, edited: NoiseMaps, mask: Tensor) -> NoiseMaps:
@@ -152,7 +152,7 @@ def blend(maps: NoiseMaps, edited: NoiseMaps, mask: Tensor) -> NoiseMaps:
     return maps.replace(
         xs=torch.lerp(maps.xs, edited.xs, mask),
         zs=torch.lerp(maps.zs, edited.zs, mask),
-        rounding=max(maps.rounding, edited.rounding),
+        unit_roundoff=max(maps.unit_roundoff, edited.unit_roundoff),
     )
 
 

@@ -17,15 +17,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariableType]
 from torch import Tensor
 
-from .anchoring import FLOAT32
 from .noise_maps import NoiseMaps
 from .schedule import Schedule
 
 _FORMAT, _VERSION = "imprint.noise_maps", "1"
 _TENSORS = {"xs": "F32", "zs": "F32", "sigmas": "F64", "uncond": "F32", "uncond_pooled": "F32"}
 _REQUIRED = {"xs", "zs", "sigmas"}
-_STRINGS = "eta", "flow", "skipped", "latent_format", "cfg", "info", "rounding"
-_LATER = {"rounding": repr(FLOAT32)}  # for files from before there was such a setting
+_STRINGS = "eta", "flow", "skipped", "latent_format", "cfg", "info", "unit_roundoff"
 _LONGEST_HEADER = 1 << 24  # bytes; parsing takes 25 times as many
 
 
@@ -43,7 +41,7 @@ def write_noise_maps(maps: NoiseMaps, path: Path, beside: Mapping[str, str]) -> 
         "latent_format": maps.latent_format,
         "cfg": json.dumps(maps.cfg),
         "info": json.dumps(maps.info),
-        "rounding": repr(maps.rounding),
+        "unit_roundoff": repr(maps.unit_roundoff),
     }
     checked = {"format": _FORMAT, "version": _VERSION, "crc32": _checksum(tensors, strings)}
     partial = path.with_name(f"{path.name}.partial")
@@ -94,7 +92,7 @@ def _check_header(name: str, strings: Mapping[str, str], dtypes: dict[str, str])
             f"{name} has version {strings.get('version')} of the file format, but this Imprint "
             f"reads version {_VERSION}: update Imprint."
         )
-    missing = (_REQUIRED - dtypes.keys()) | ({*_STRINGS, "crc32"} - strings.keys() - _LATER.keys())
+    missing = (_REQUIRED - dtypes.keys()) | ({*_STRINGS, "crc32"} - strings.keys())
     foreign = {key for key, dtype in dtypes.items() if _TENSORS.get(key) != dtype}
     if missing or foreign:
         wrong = ", ".join(sorted(missing | foreign))
@@ -113,9 +111,6 @@ def _settings(name: str, strings: Mapping[str, str]) -> dict[str, Any]:
             raise ValueError
         if not isinstance(cast(Any, info).get("edits", []), list):
             raise ValueError
-        rounding = float({**_LATER, **strings}["rounding"])
-        if not 0 < rounding < 1:
-            raise ValueError
         return {
             "eta": float(strings["eta"]),
             "flow": {"true": True, "false": False}[strings["flow"]],
@@ -123,7 +118,7 @@ def _settings(name: str, strings: Mapping[str, str]) -> dict[str, Any]:
             "latent_format": strings["latent_format"],
             "cfg": cfg,
             "info": cast(Any, info),
-            "rounding": rounding,
+            "unit_roundoff": float(strings["unit_roundoff"]),
         }
     except (ValueError, KeyError, RecursionError):
         raise ValueError(

@@ -23,7 +23,7 @@ class _Fields(NamedTuple):
     skipped: int
     latent_format: str
     cfg: float | None
-    rounding: float
+    unit_roundoff: float
     info: Info
     uncond: Tensor | None
     uncond_pooled: Tensor | None
@@ -34,12 +34,13 @@ class NoiseMaps(_Fields):
     belongs to the i-th step of `schedule`.
 
     `skipped` counts the steps that were cut off before the first level. `latent_format` and `cfg`
-    are those of the inversion, `cfg` None where no one number describes its guider, `rounding` is
-    the largest relative error of one rounding in the arithmetic of its network. `uncond`
+    are those of the inversion, `cfg` None where no one number describes its guider, `unit_roundoff`
+    is the largest relative error of one rounding in the arithmetic of its network. `uncond`
     (steps, batch, tokens, width) and `uncond_pooled` (batch, width) are the unconditional
     embeddings to replay with, where an optimisation stored them. `info` only describes.
 
-    ValueError unless shapes and schedule agree and every value is finite.
+    ValueError unless shapes and schedule agree, every value is finite and the unit roundoff lies
+    between 0 and 1.
     """
 
     __slots__ = ()
@@ -53,12 +54,12 @@ class NoiseMaps(_Fields):
         skipped: int = 0,
         latent_format: str = "unknown",
         cfg: float | None = None,
-        rounding: float = FLOAT32,
+        unit_roundoff: float = FLOAT32,
         info: Info | None = None,
         uncond: Tensor | None = None,
         uncond_pooled: Tensor | None = None,
     ) -> "NoiseMaps":
-        fields = skipped, latent_format, cfg, rounding, info or {}, uncond, uncond_pooled
+        fields = skipped, latent_format, cfg, unit_roundoff, info or {}, uncond, uncond_pooled
         maps = super().__new__(cls, xs, zs, schedule, *fields)
         maps._check_shapes()
         maps._check_values()
@@ -109,6 +110,11 @@ class NoiseMaps(_Fields):
             )
 
     def _check_values(self) -> None:
+        if not 0 < self.unit_roundoff < 1:
+            raise ValueError(
+                f"The noise maps' unit roundoff is {self.unit_roundoff:g}, but no precision rounds "
+                "by that: invert the image again."
+            )
         uncond, steps = self.uncond, len(self.zs)
         if uncond is not None and (
             uncond.ndim != 4

@@ -168,6 +168,6 @@ def _advanced_inputs() -> list:
             advanced=True,
             tooltip="How many steps share one model call; 0 is automatic, at most 16. More is "
             "faster where the device has room. The image comes back exactly with any. Prompts with "
-            "time ranges and patched models always run one step at a time.",
+            "time ranges, patched models, Hunyuan Video and SeedVR2 always run one step at a time.",
         ),
     ]

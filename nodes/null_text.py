@@ -161,8 +161,8 @@ def fit_null_text(
     zs = maps.zs.new_zeros(maps.zs.shape)
     zs[-1] = maps.xs[-1] - xs[-1]
     xs[-1] = maps.xs[-1]
-    unit = max(maps.rounding, models.rounding(model))
-    fitted = maps.replace(xs=xs, zs=zs, uncond=uncond, rounding=unit)
+    unit = max(maps.unit_roundoff, models.unit_roundoff(model))
+    fitted = maps.replace(xs=xs, zs=zs, uncond=uncond, unit_roundoff=unit)
     return fitted.with_info(updates=count)
 
 

@@ -24,6 +24,7 @@ def bundle(**changes) -> NoiseMaps:
     xs, zs = (normal(n, 2, 3, 4, 5, seed=n, dtype=torch.float32) for n in (4, 3))
     info = {"method": "EF-DDPM", "seed": 2**60, "edits": ["flip ⇄", "gain 0.1"]}
     settings = {"skipped": 36, "latent_format": "SD15", "cfg": 3.5, "info": info}
+    settings["unit_roundoff"] = 2.0**-8
     schedule = Schedule((9.1, 2 / 3, 0.1, 0.0), False, 0.3)
     return NoiseMaps(xs, zs, schedule, **settings).replace(**changes)
 
@@ -97,6 +98,7 @@ def declared(**changes) -> tuple[dict, dict]:
     tensors["sigmas"] = torch.tensor(maps.schedule.sigmas, dtype=torch.float64)
     metadata = {"format": "imprint.noise_maps", "version": "1", "crc32": "0", "info": "{}"}
     metadata |= {"eta": "1.0", "flow": "false", "skipped": "0", "cfg": "1", "latent_format": "SD15"}
+    metadata |= {"unit_roundoff": "0.00390625"}
     for name, value in changes.items():
         (tensors if isinstance(value, torch.Tensor) else metadata)[name] = value
     return tensors, {name: value for name, value in metadata.items() if value is not None}
@@ -104,7 +106,7 @@ def declared(**changes) -> tuple[dict, dict]:
 
 def checksum(tensors, metadata) -> str:
     """As the format has it: the settings in their order, then each tensor's name, shape, bytes."""
-    order = "eta", "flow", "skipped", "latent_format", "cfg", "info"
+    order = "eta", "flow", "skipped", "latent_format", "cfg", "info", "unit_roundoff"
     total = zlib.crc32(json.dumps([metadata[name] for name in order]).encode())
     for name in sorted(tensors):
         total = zlib.crc32(f"{name} {list(tensors[name].shape)}".encode(), total)
@@ -156,6 +158,7 @@ def test_half_a_file_is_named(path):
             "at step 0 of the latents",
         ),
         ({"uncond": torch.zeros(2, 1, 4, 4)}, "does not hold one embedding for each of 3 steps"),
+        ({"unit_roundoff": "nan"}, "unit roundoff is nan, but no precision rounds by that: invert"),
         ({"cfg": '"high"'}, "has settings that cannot be read: choose a file that Save Noise"),
         ({"info": '["cfg"]'}, "has settings that cannot be read"),
         ({"info": "[" * 99_999}, "has settings that cannot be read"),

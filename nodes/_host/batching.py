@@ -11,6 +11,8 @@ from .messages import tell
 
 _MOST = 16  # more gains hardly anything, and a call cannot be interrupted
 _SHARE = 0.5  # of the memory beside the model, for the host's estimate of what a call needs
+# Networks that take the first row's timestep or mask for all rows, or mix them.
+_UNBATCHED = {"HunyuanVideo", "NaDiT"}
 
 
 def timesteps_per_call(guider, latent: Tensor, model_options: dict, asked: int, steps: int) -> int:
@@ -70,6 +72,8 @@ def _may_batch(guider, model_options: dict, rows: int) -> bool:
     It reads time ranges and hooks off the first row, and repeats conditioning in turn.
     """
     if prompts.guidance(guider) is None or not _is_empty(model_options):
+        return False
+    if type(guider.inner_model.diffusion_model).__name__ in _UNBATCHED:
         return False
     return not any(_depends_on_row(cond, rows) for conds in guider.conds.values() for cond in conds)
 

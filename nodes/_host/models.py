@@ -74,11 +74,11 @@ def rounding_distances(patcher, maps: NoiseMaps, cfg: float) -> list[float]:
     sampling = patcher.get_model_object("model_sampling")
     one, zero = torch.ones_like(sigmas), torch.zeros_like(sigmas)
     output_scales = sampling.calculate_denoised(sigmas, one, zero).abs().tolist()
-    unit = max(rounding(patcher), maps.rounding)
+    unit = max(unit_roundoff(patcher), maps.unit_roundoff)
     return anchoring.rounding_distances(maps.schedule, output_scales, unit, cfg)
 
 
-def rounding(patcher) -> float:
+def unit_roundoff(patcher) -> float:
     """The largest relative error of one rounding in the arithmetic of this model's network."""
     dtype = patcher.get_model_object("manual_cast_dtype") or patcher.model.get_dtype()
     if dtype.itemsize < 2:

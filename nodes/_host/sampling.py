@@ -113,7 +113,7 @@ def describe(guider, **info: str | int) -> dict:
     return {
         "latent_format": type(patcher.get_model_object("latent_format")).__name__,
         "cfg": prompts.guidance(guider),
-        "rounding": models.rounding(patcher),
+        "unit_roundoff": models.unit_roundoff(patcher),
         "info": {**info, **model},
     }
 

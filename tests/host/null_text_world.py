@@ -4,7 +4,7 @@ from functools import cached_property
 
 import torch
 from comfy import sample
-from tiny_models import unet_prompt
+from imprint_pack.benchmarks.tiny_families import FAMILIES
 
 STEPS, CFG = 8, 3.0
 
@@ -48,10 +48,10 @@ class NullTextWorld:
         arguments = model, noise, 5, CFG, "euler", "normal", *prompts, latent
         return sample.sample(*arguments, disable_pbar=True, seed=0)
 
-    def of_unet(self, model, **inputs) -> tuple:
-        """Null text of a random latent by a `tiny_unet`, in two steps."""
-        generator = torch.Generator().manual_seed(5)
-        latent = {"samples": torch.randn(1, 4, 8, 10, generator=generator)}
-        wires = {"model": model, "positive": unet_prompt(1), "negative": unet_prompt(2)}
-        pivot, *_ = self.invert(**wires, latent_image=latent, steps=2)
+    def of_family(self, name: str, dtype: torch.dtype = torch.float32, **inputs) -> tuple:
+        """Null text of an arbitrary latent by a tiny model, in two steps."""
+        family = FAMILIES[name]
+        positive, negative = family.prompt(1), family.prompt(2)
+        wires = {"model": family.model(dtype), "positive": positive, "negative": negative}
+        pivot, *_ = self.invert(**wires, latent_image=family.latent(), steps=2)
         return self.optimize(**wires, noise_maps=pivot, **inputs)

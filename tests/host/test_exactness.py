@@ -6,9 +6,10 @@ import pytest
 import torch
 from comfy import sample, samplers
 from comfy.k_diffusion.sampling import get_ancestral_step
+from imprint_pack.benchmarks.tiny_families import FAMILIES
 from imprint_pack.inversion.schedule import plan_step
 from imprint_pack.inversion.statistics import neighbour_correlation, variance_per_step
-from tiny_models import cfg_guider, sigmas_of, tiny_video_model
+from tiny_models import cfg_guider, sigmas_of
 
 STEPS = 10
 EXACT = 1e-5
@@ -124,10 +125,9 @@ def test_residual_0_leaves_out_the_last_map(invert, replay, demo):
 
 
 def test_video_latents_return_exactly(node):
-    generator = torch.Generator().manual_seed(1)
-    model, prompt = tiny_video_model(), [[torch.randn(1, 8, 16, generator=generator), {}]]
-    wires = {"model": model, "positive": prompt, "negative": prompt}
-    latent = {"samples": torch.randn(1, 16, 3, 6, 10, generator=generator)}
+    family = FAMILIES["WAN 2.1"]._replace(shape=(1, 16, 3, 6, 10))
+    latent, prompt = family.latent(), family.prompt(1)
+    wires = {"model": family.model(), "positive": prompt, "negative": prompt}
     settings = {"latent_image": latent, "steps": 10, "scheduler": "simple", "skip_steps": 0}
     (maps,) = node("EFDDPMInvert", **wires, **settings, cfg=1.0)
     assert maps.schedule.flow

@@ -6,7 +6,8 @@ import math
 import comfy.model_management as mm
 import pytest
 import torch
-from tiny_models import counting, tiny_unet, unet_prompt
+from imprint_pack.benchmarks.tiny_families import FAMILIES
+from tiny_models import counting
 
 STEPS = 8
 
@@ -16,13 +17,13 @@ def gradients():
     return importlib.import_module("imprint_pack.nodes._host.gradients")
 
 
-@pytest.mark.parametrize("kind", ["SD15", "SDXL"])
+@pytest.mark.parametrize("family", ["SD 1.5", "SDXL"])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
-def test_half_precision_models_learn_what_float32_learns(null_text, kind, dtype):
+def test_half_precision_models_learn_what_float32_learns(null_text, family, dtype):
     settings = {"method": "null_text", "method.inner_steps": 5}
-    exact, *_ = null_text.of_unet(tiny_unet(kind), **settings)
-    half, *_ = null_text.of_unet(tiny_unet(kind, dtype), **settings)
-    start = unet_prompt(2)[0][0]
+    exact, *_ = null_text.of_family(family, **settings)
+    half, *_ = null_text.of_family(family, dtype, **settings)
+    start = FAMILIES[family].prompt(2)[0][0]
     moved, expected = (maps.uncond[0] - start for maps in (half, exact))
     assert half.uncond.dtype == torch.float32
     cosine = torch.nn.functional.cosine_similarity(moved.flatten(), expected.flatten(), dim=0)

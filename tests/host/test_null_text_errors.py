@@ -3,8 +3,9 @@
 import pytest
 import torch
 from comfy_extras.nodes_custom_sampler import DualCFGGuider
+from imprint_pack.benchmarks.tiny_families import FAMILIES
 from imprint_pack.inversion.schedule import Schedule
-from tiny_models import counting, tiny_unet
+from tiny_models import counting
 
 METHODS = "fast", "null_text", "negative_prompt"
 
@@ -37,7 +38,7 @@ def test_maps_that_are_no_pivot(null_text, name, method):
 
 def test_maps_of_another_model(null_text):
     with pytest.raises(ValueError, match=r"has 3 channels in 2 dim.*works on 4 in 2"):
-        null_text.optimize(model=tiny_unet("SD15"))
+        null_text.optimize(model=FAMILIES["SD 1.5"].model())
 
 
 @pytest.mark.parametrize("method", METHODS)

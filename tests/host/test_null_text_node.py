@@ -6,7 +6,8 @@ from comfy.samplers import sampler_object
 from comfy_extras.nodes_custom_sampler import SamplerCustomAdvanced
 from comfy_extras.nodes_freelunch import FreeU_V2
 from comfy_extras.nodes_sag import SelfAttentionGuidance
-from tiny_models import cfg_guider, tiny_unet, unet_prompt
+from imprint_pack.benchmarks.tiny_families import FAMILIES
+from tiny_models import cfg_guider
 
 import nodes
 
@@ -110,19 +111,19 @@ def test_positive_can_be_the_start(null_text, demo):
         assert (maps.uncond[0] - embedding).abs().max() <= 2e-4  # one small update
 
 
-@pytest.mark.parametrize("kind", ["SD15", "SDXL"])
-def test_npi_takes_the_source_embedding_and_its_pooled_vector(null_text, kind):
-    maps, _, negative = null_text.of_unet(tiny_unet(kind), method="negative_prompt")
-    ((embedding, options),) = unet_prompt(1)
+@pytest.mark.parametrize("family", ["SD 1.5", "SDXL"])
+def test_npi_takes_the_source_embedding_and_its_pooled_vector(null_text, family):
+    maps, _, negative = null_text.of_family(family, method="negative_prompt")
+    ((embedding, options),) = FAMILIES[family].prompt(1)
     assert all(entry.equal(embedding) for entry, _ in negative)
     assert all(o["pooled_output"].equal(options["pooled_output"]) for _, o in negative)
     assert maps.uncond_pooled.equal(options["pooled_output"])
 
 
 def test_optimising_keeps_the_pooled_vector_of_the_negative_prompt(null_text):
-    maps, _, negative = null_text.of_unet(tiny_unet("SDXL"))
+    maps, _, negative = null_text.of_family("SDXL")
     assert maps.uncond_pooled is None
-    ((_, options),) = unet_prompt(2)
+    ((_, options),) = FAMILIES["SDXL"].prompt(2)
     assert all(o["pooled_output"].equal(options["pooled_output"]) for _, o in negative)
 
 

@@ -61,7 +61,7 @@ def test_one_precision_returns_what_another_inverted(invert, sample, demo, made,
 @pytest.mark.parametrize("dtype", rounding.PRECISIONS)
 def test_a_bundle_knows_how_its_network_rounded(invert, dtype):
     units = {"float32": 2**-24, "bfloat16": 2**-8, "float16": 2**-11}
-    assert invert(dtype, 1.0).rounding == units[dtype]
+    assert invert(dtype, 1.0).unit_roundoff == units[dtype]
 
 
 def test_a_reconstruction_is_said_and_an_edit_is_not(invert, sample, demo, caplog):

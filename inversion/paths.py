@@ -15,13 +15,30 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .schedule import Denoise, OnStep, Schedule, Step
+from .schedule import Denoise, OnStep, Schedule, Step, alpha_of
 
 
 def edit_friendly_path(x_0: Tensor, schedule: Schedule, noise: Tensor) -> Tensor:
     """Independently noised copies of x_0, one per level (Huberman-Spiegelglas et al., eq. 6)."""
     levels = zip(schedule.alphas, schedule.sigmas, noise, strict=True)
     return torch.stack([alpha * x_0 + sigma * n for alpha, sigma, n in levels])
+
+
+def shifted_path(
+    x_0: Tensor,
+    schedule: Schedule,
+    noise: Tensor,
+    lower_sigmas: Sequence[float],
+    input_scales: Sequence[float],
+) -> Tensor:
+    """The edit-friendly path with less noise than its levels say, for few-step models, whose steps
+    leave less (Deutch et al. 2024): at each level (steps + 1,) the network sees what it would see
+    at `lower_sigmas`, if it scales its input by `input_scales` times what it does here.
+    """
+    lower = zip(lower_sigmas, input_scales, noise, strict=True)
+    return torch.stack(
+        [scale * (alpha_of(sigma, schedule.flow) * x_0 + sigma * n) for sigma, scale, n in lower]
+    )
 
 
 def native_path(x_0: Tensor, schedule: Schedule, noise: Tensor) -> Tensor:

@@ -67,7 +67,7 @@ def plan_step(sigma: float, sigma_next: float, eta: float, flow: bool) -> Step:
     eq. 12 and 16), both divided by sqrt(alpha_bar_next). At sigma_next = 0 the standard deviation
     is 0 for every eta.
     """
-    alpha, alpha_next = _alpha(sigma, flow), _alpha(sigma_next, flow)
+    alpha, alpha_next = alpha_of(sigma, flow), alpha_of(sigma_next, flow)
     ratio = alpha * sigma_next / (alpha_next * sigma)
     std = eta * sigma_next * math.sqrt(1.0 - ratio**2)
     direction = math.sqrt(sigma_next**2 - std**2)
@@ -98,7 +98,7 @@ class Schedule:
     @property
     def alphas(self) -> tuple[float, ...]:
         """The weight of x_0 in the latent at each level."""
-        return tuple(_alpha(sigma, self.flow) for sigma in self.sigmas)
+        return tuple(alpha_of(sigma, self.flow) for sigma in self.sigmas)
 
     @property
     def noisy_steps(self) -> list[int]:
@@ -142,5 +142,6 @@ class Schedule:
             )
 
 
-def _alpha(sigma: float, flow: bool) -> float:
+def alpha_of(sigma: float, flow: bool) -> float:
+    """The weight of x_0 in the latent at this level."""
     return 1.0 - sigma if flow else 1.0

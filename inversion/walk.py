@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .anchoring import anchored
 from .noise_maps import NoiseMaps
-from .schedule import Denoise, OnStep, Schedule
+from .schedule import Denoise, OnStep, Schedule, plan_step
 
 
 def extract_noise_maps(
@@ -23,6 +23,7 @@ def extract_noise_maps(
     schedule: Schedule,
     batch_timesteps: int = 1,
     on_step: OnStep | None = None,
+    longest_last: float | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The corrected path and its noise maps: a replay under the same `denoise` walks that path.
 
@@ -31,6 +32,9 @@ def extract_noise_maps(
     share a model call, up to `batch_timesteps`, it rounds in another way and saw latents from
     before the correction; guidance would amplify that difference along a replay that is not
     anchored.
+
+    `longest_last` clamps the Euclidean norm of the last map, where few steps leave what shows in
+    edits (Deutch et al. 2024); the path then ends beside the picture.
     """
     xs, zs, steps = path.clone(), torch.empty_like(path[1:]), schedule.steps
     # Before the loop: a copy to the device inside would wait for the device.
@@ -43,10 +47,26 @@ def extract_noise_maps(
         for i, d in enumerate(denoised, first):
             mean = steps[i].mean(xs[i], d)
             zs[i] = (xs[i + 1] - mean) / steps[i].scale
+            if longest_last is not None and i == len(steps) - 1:
+                zs[i] = _shortened(zs[i], longest_last)
             xs[i + 1] = mean + steps[i].scale * zs[i]
         if on_step:
             on_step(part.stop, xs[part.stop], denoised[-1])
     return xs, zs
+
+
+def longest_last_map(schedule: Schedule, norm: float, sigma_min: float) -> float:
+    """The norm of a last map with `norm` times the standard deviation of its step; of one to
+    `sigma_min`, where it goes to 0 and adds no noise.
+    """
+    step = schedule.steps[-1]
+    to_least = plan_step(step.sigma, min(sigma_min, step.sigma), schedule.eta, schedule.flow)
+    return norm if step.std > 0 else norm * to_least.std
+
+
+def _shortened(z: Tensor, longest: float) -> Tensor:
+    lengths = z.flatten(1).square().sum(1).sqrt().clamp(min=longest or 1)
+    return z * (longest / lengths).view(-1, *[1] * (z.ndim - 1))
 
 
 def replay(

@@ -86,7 +86,7 @@ def invert(guider, sigmas, latent_image, evaluate_at="target", fixed_point_steps
     models.check_without_cache(patcher)
     schedule = models.schedule_of(patcher, sigmas, eta=0.0)
     samples = latents.image_latent(patcher, latent_image)
-    scales, steps = models.input_scales(patcher, schedule), len(schedule.steps)
+    scales, steps = models.input_scales(patcher, schedule.sigmas), len(schedule.steps)
 
     def loop(run: sampling.Run):
         def on_way_back(done: int, x: Tensor, denoised: Tensor) -> None:

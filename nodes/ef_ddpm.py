@@ -1,9 +1,14 @@
 """EF-DDPM Invert: from an image to the noise maps of DDPM sampling."""
 
+from collections.abc import Callable
+from functools import partial
+
 from comfy_api.latest import io
+from torch import Tensor
 
 from ..inversion.noise_maps import NoiseMaps
-from ..inversion.paths import edit_friendly_path, native_path
+from ..inversion.paths import edit_friendly_path, native_path, shifted_path
+from ..inversion.schedule import Schedule
 from ..inversion.walk import extract_noise_maps
 from ._host import latents, models, prompts, sampling
 from ._host.messages import warn
@@ -102,28 +107,50 @@ def invert(
     eta=1.0,
     path="edit_friendly",
     batch_timesteps=0,
+    noise_shift=0,
+    last_map_norm=0.0,
 ) -> NoiseMaps:
     """The bundle of an image; the first `skip_steps` of the schedule are never evaluated."""
     check_noisy(eta)
-    whole = models.schedule_of(guider.model_patcher, sigmas, eta)
+    patcher = guider.model_patcher
+    whole = models.schedule_of(patcher, sigmas, eta)
     steps = len(whole.steps)
     schedule = whole.after(skip_steps, f"; {round(0.36 * steps)} (36 %) is usual")
-    samples = latents.image_latent(guider.model_patcher, latent_image)
+    samples = latents.image_latent(patcher, latent_image)
     if skip_steps > 0.6 * steps:
         warn(
             f"{skip_steps} of {steps} steps are skipped, so the edit can hardly change the image: "
             "lower skip_steps, usually to 36 % of the steps."
         )
     noise = seeded_noise(latent_image, samples, steps, seed)
+    follow = _path(patcher, whole, path, noise_shift)
+    longest = models.longest_last_map(patcher, schedule, last_map_norm) if last_map_norm else None
 
     def loop(run: sampling.Run):
         # The path has the skipped steps too: with the same seed, more skipping cuts it shorter.
-        xs = _PATHS[path](run.x_0, whole, noise.to(run.x_0))[skip_steps:]
-        return extract_noise_maps(run.denoise, xs, schedule, run.batch_timesteps, run.on_step)
+        xs = follow(run.x_0, noise=noise.to(run.x_0))[skip_steps:]
+        settings = run.batch_timesteps, run.on_step, longest
+        return extract_noise_maps(run.denoise, xs, schedule, *settings)
 
     xs, zs = sampling.run(guider, samples, schedule, loop, batch_timesteps)
-    described = sampling.describe(guider, method=f"EF-DDPM, {path} path", seed=seed)
+    shifted = f" shifted by {noise_shift}" if noise_shift else ""
+    described = sampling.describe(guider, method=f"EF-DDPM, {path} path{shifted}", seed=seed)
     return NoiseMaps(xs.cpu(), zs.cpu(), schedule, skipped=skip_steps, **described)
+
+
+def _path(patcher, schedule: Schedule, name: str, noise_shift: int) -> Callable[..., Tensor]:
+    """The function of x_0 and noise that gives the path."""
+    if not noise_shift:
+        return partial(_PATHS[name], schedule=schedule)
+    if name != "edit_friendly":
+        raise ValueError(
+            f"noise_shift is {noise_shift}, but the {name} path has the noise of its own sampler: "
+            "set path to edit_friendly, or noise_shift to 0."
+        )
+    sigmas = models.lower_sigmas(patcher, schedule, noise_shift)
+    lower, own = (models.input_scales(patcher, levels) for levels in (sigmas, schedule.sigmas))
+    scales = [there / here for there, here in zip(lower, own, strict=True)]
+    return partial(shifted_path, schedule=schedule, lower_sigmas=sigmas, input_scales=scales)
 
 
 def _output() -> io.Output:
@@ -169,5 +196,35 @@ def _advanced_inputs() -> list:
             tooltip="How many steps share one model call; 0 is automatic, at most 16. More is "
             "faster where the device has room. The image comes back exactly with any. Prompts with "
             "time ranges, patched models, Hunyuan Video and SeedVR2 always run one step at a time.",
+        ),
+        *_few_step_inputs(),
+    ]
+
+
+def _few_step_inputs() -> list:
+    return [
+        io.Int.Input(
+            "noise_shift",
+            default=0,
+            min=0,
+            max=999,
+            optional=True,
+            advanced=True,
+            tooltip="For models of 1 to 8 steps (Turbo, LCM, Lightning): how many of 1000 training "
+            "timesteps less noise the path has than its steps say. TurboEdit uses 200. Needs the "
+            "path edit_friendly.",
+        ),
+        io.Float.Input(
+            "last_map_norm",
+            default=0.0,
+            min=0.0,
+            max=10_000.0,
+            step=0.5,
+            round=0.01,
+            optional=True,
+            advanced=True,
+            tooltip="For the same models: the longest that the last noise map may be, so that "
+            "edits show less of what it holds of the image. The image then comes back less "
+            "exactly. TurboEdit uses 15.5 at 512 x 512. 0 is off.",
         ),
     ]

@@ -16,6 +16,7 @@ from imprint_pack.inversion.paths import (
     edit_friendly_path,
     native_path,
     recorded_path,
+    shifted_path,
 )
 from imprint_pack.inversion.schedule import Schedule
 from imprint_pack.inversion.walk import extract_noise_maps
@@ -54,9 +55,20 @@ def ddpm(
     batch_timesteps: int = 1,
 ) -> NoiseMaps:
     schedule = replace(schedule, eta=eta)
-    noisy = path(x_0, schedule, noise_for(x_0, schedule, seed))
+    noisy = path(x_0, schedule, noise=noise_for(x_0, schedule, seed))
     xs, zs = extract_noise_maps(problem.denoise(cfg), noisy, schedule, batch_timesteps)
     return NoiseMaps(xs, zs, schedule, cfg=cfg)
+
+
+def shifted(
+    problem: PromptedNetwork, x_0: Tensor, schedule: Schedule, seed: int = 0, **settings: Any
+) -> NoiseMaps:
+    """With the noise of levels that are lower by a fifth."""
+    lower = [0.8 * sigma for sigma in schedule.sigmas]
+    seen, told = problem.input_scales(lower), problem.input_scales(schedule.sigmas)
+    scales = [there / here for there, here in zip(seen, told, strict=True)]
+    path = partial(shifted_path, lower_sigmas=lower, input_scales=scales)
+    return ddpm(problem, x_0, schedule, seed, path=path, **settings)
 
 
 def recorded(
@@ -115,6 +127,7 @@ def _optimized(method: str, **settings: Any) -> list[tuple[str, dict[str, Any]]]
 METHODS = [
     Method("EF-DDPM", ddpm, [("EFDDPMInvert", {"cfg": 3.5})]),
     Method("EF-DDPM at eta 0.3", partial(ddpm, eta=0.3), [("EFDDPMInvert", {"eta": 0.3})]),
+    Method("EF-DDPM with shifted noise", shifted, [("EFDDPMInvert", {"noise_shift": 100})]),
     Method("native DDPM", partial(ddpm, path=native_path), [("EFDDPMInvert", {"path": "native"})]),
     Method("recorded", recorded, [("RecordDDPM", {"cfg": 1.5})], draws=True),
     Method("DDIM", ddim, [("DDIMInvert", {})]),

@@ -7,7 +7,13 @@ from math import sqrt
 import pytest
 import reference
 import torch
-from imprint_pack.inversion.paths import ddim_path, native_path, recorded_path
+from imprint_pack.inversion.paths import (
+    ddim_path,
+    edit_friendly_path,
+    native_path,
+    recorded_path,
+    shifted_path,
+)
 from imprint_pack.inversion.schedule import Schedule
 from imprint_pack.inversion.statistics import neighbour_correlation, variance_per_step
 from imprint_pack.inversion.walk import extract_noise_maps
@@ -23,6 +29,19 @@ def climb(problem, x_0, schedule, **settings):
 
 def deterministic(sigmas, flow=False):
     return Schedule(tuple(sigmas), flow, 0.0)
+
+
+@pytest.mark.parametrize("prediction", FAMILIES)
+def test_the_network_sees_a_shifted_path_as_that_of_lower_levels(prediction):
+    network, x_0 = PromptedNetwork(prediction), normal(*IMAGE)
+    schedule, noise = network.schedule(), noise_for(x_0, network.schedule(), 7)
+    lower = [0.8 * sigma for sigma in schedule.sigmas]
+    seen, told = (network.input_scales(levels) for levels in (lower, schedule.sigmas))
+    scales = [there / here for there, here in zip(seen, told, strict=True)]
+    path = shifted_path(x_0, schedule, noise, lower, scales)
+    other = edit_friendly_path(x_0, Schedule(tuple(lower), network.flow, 1.0), noise)
+    for x, y, here, there in zip(path, other, told, seen, strict=True):
+        assert (here * x).allclose(there * y)
 
 
 @pytest.mark.parametrize("evaluate_at", ["target", "current"])

@@ -6,9 +6,10 @@ from math import sqrt
 import pytest
 import reference
 import torch
+from imprint_pack.inversion.noise_maps import NoiseMaps
 from imprint_pack.inversion.paths import edit_friendly_path
 from imprint_pack.inversion.schedule import Schedule
-from imprint_pack.inversion.walk import extract_noise_maps, replay
+from imprint_pack.inversion.walk import extract_noise_maps, longest_last_map, replay
 from methods import ddim, ddpm
 from problems import FAMILIES, IMAGE, STEPS, PromptedNetwork, falling, noise_for, normal
 
@@ -86,6 +87,40 @@ def test_extraction_leaves_its_input_alone():
     before = path.clone()
     extract_noise_maps(network.denoise(1), path, network.schedule())
     assert path.equal(before)
+
+
+@pytest.mark.parametrize("prediction", FAMILIES)
+def test_a_clamped_last_map_has_that_norm_and_ends_beside_the_picture(prediction):
+    network = PromptedNetwork(prediction)
+    schedule, x_0 = network.schedule(), normal(*IMAGE)
+    path = edit_friendly_path(x_0, schedule, noise_for(x_0, schedule, 7))
+    _, free = extract_noise_maps(network.denoise(1), path, schedule)
+    norms = free[-1].flatten(1).norm(dim=1)
+    longest = norms.mean().item()  # between the two images'
+    xs, zs = extract_noise_maps(network.denoise(1), path, schedule, 5, longest_last=longest)
+    assert zs[:-1].allclose(free[:-1])
+    assert zs[-1].flatten(1).norm(dim=1).allclose(norms.clamp(max=longest))
+    maps = NoiseMaps(xs, zs, schedule)
+    assert replay(network.denoise(1), maps).allclose(xs[-1])
+    assert (xs[-1] - x_0).abs().max() > 1e-3
+
+
+def test_the_last_map_is_measured_in_units_of_the_step_to_the_smallest_level():
+    to_zero, to_least = (
+        Schedule((3.0, 0.2, 0.0), False, 1.0),
+        Schedule((3.0, 0.2, 0.03), False, 1.0),
+    )
+    assert longest_last_map(to_zero, 15.5, 0.03) == 15.5 * to_least.steps[-1].std
+    assert longest_last_map(to_least, 15.5, 0.03) == 15.5
+    assert longest_last_map(to_zero, 15.5, 0.5) == 0
+
+
+def test_a_last_map_of_no_length_is_none():
+    network, x_0 = PromptedNetwork("eps"), normal(*IMAGE)
+    path = edit_friendly_path(x_0, network.schedule(), noise_for(x_0, network.schedule(), 7))
+    xs, zs = extract_noise_maps(network.denoise(1), path, network.schedule(), longest_last=0.0)
+    assert not zs[-1].any()
+    assert xs.isfinite().all()
 
 
 @pytest.mark.parametrize(("batch_timesteps", "reported"), [(1, range(1, 13)), (5, [5, 10, 12])])

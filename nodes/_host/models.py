@@ -1,10 +1,12 @@
 """What kind of model this is, which schedule it has, and whether noise maps belong to it."""
 
+from collections.abc import Sequence
+
 import comfy.samplers
 import torch
 from torch import Tensor
 
-from ...inversion import anchoring
+from ...inversion import anchoring, walk
 from ...inversion.noise_maps import NoiseMaps
 from ...inversion.schedule import Schedule
 from .messages import tell, warn
@@ -61,11 +63,33 @@ def schedule_of(patcher, sigmas: Tensor, eta: float) -> Schedule:
     return schedule
 
 
-def input_scales(patcher, schedule: Schedule) -> list[float]:
-    """By what this model's network sees its latent scaled at each level (steps + 1,)."""
-    sigmas = torch.tensor(schedule.sigmas)
+def input_scales(patcher, sigmas: Sequence[float]) -> list[float]:
+    """By what this model's network sees its latent scaled at each of these levels."""
+    levels = torch.tensor(sigmas)
     sampling = patcher.get_model_object("model_sampling")
-    return sampling.calculate_input(sigmas, torch.ones_like(sigmas)).tolist()
+    return sampling.calculate_input(levels, torch.ones_like(levels)).tolist()
+
+
+def lower_sigmas(patcher, schedule: Schedule, timesteps: int) -> list[float]:
+    """The levels (steps + 1,) that lie this many of a thousand training timesteps lower; the last
+    one stays.
+    """
+    sampling = patcher.get_model_object("model_sampling")
+    sigmas, share = torch.tensor(schedule.sigmas[:-1]), timesteps / 1000
+    if schedule.flow:
+        lower = (sigmas - share).clamp(min=0)  # where the host's timesteps hold no shift
+    else:
+        ends = torch.tensor([float(sampling.sigma_min), float(sampling.sigma_max)])
+        least, most = sampling.timestep(ends)
+        lower = sampling.timestep(sigmas) - share * (most - least)
+        lower = sampling.sigma(lower.clamp(min=least))
+    return [*lower.tolist(), schedule.sigmas[-1]]
+
+
+def longest_last_map(patcher, schedule: Schedule, norm: float) -> float:
+    """The largest norm of a last map that `walk` is to allow."""
+    sigma_min = float(patcher.get_model_object("model_sampling").sigma_min)
+    return walk.longest_last_map(schedule, norm, sigma_min)
 
 
 def rounding_distances(patcher, maps: NoiseMaps, cfg: float) -> list[float]:

@@ -35,6 +35,7 @@ SMALL = {
     },
     "cost": {"STEPS": 2, "SKIP": 1, "CFGS": (1.0,), "REPEATS": 1, "SDXL_STEPS": 2},
     "memory": {"SIDE": 8},
+    "few_steps": {"STEPS": (4,), "CFGS": (1.0,)},
     "families": {"FAMILIES": {"SD 3": tiny_families.FAMILIES["SD 3"]}},
     "rounding": {"STEPS": 2, "CFGS": (3.5,), "SKIP": 0, "PATCHES": 1},
     "demo_model": {"STEPS": 2},

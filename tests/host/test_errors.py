@@ -74,6 +74,10 @@ def test_latents_that_are_no_image(node, demo, name, method):
             "skip_steps is 36, but of the 10 steps here at least one must be left",
         ),
         ({"eta": 0.0}, "eta is 0, where steps add no noise .*: use DDIM Invert, or set eta to 1"),
+        (
+            {"noise_shift": 200, "path": "native"},
+            "noise_shift is 200, but the native path has .*: set path to edit_friendly, or noise_",
+        ),
         ({"eta": 1.5}, "eta is 1.5, but must lie between 0 and 1: set it to 1"),
     ],
 )

@@ -66,6 +66,34 @@ def test_another_seed_gives_another_edit(edit, path):
     assert (edit(path=path) - edit(path=path, seed=1)).abs().max() > 0.01
 
 
+@pytest.mark.parametrize("kind", ["v", "eps", "flow"])
+def test_shifted_noise_is_that_of_as_many_timesteps_below(node, demo, trained, kind):
+    model, _ = trained[kind]
+    settings = {
+        "steps": 5,
+        "skip_steps": 1,
+        "scheduler": "sgm_uniform",
+        "latent_image": demo.latent,
+    }
+    wires = demo.wired(demo.caption, model)
+    (maps,) = node("EFDDPMInvert", **wires, **settings, cfg=1.0, noise_shift=200)
+    sampling, level = (
+        model.get_model_object("model_sampling"),
+        torch.tensor(maps.schedule.sigmas[0]),
+    )
+    lower = sampling.sigma(sampling.timestep(level) - 200)
+    # What the network sees, less its part of the picture.
+    own, share = (1 - lower, 1) if kind == "flow" else (1, (1 + lower**2) ** -0.5)
+    noise = sampling.calculate_input(level, maps.xs[0]) - share * own * maps.xs[-1]
+    assert noise.std() == pytest.approx((share * lower).item(), rel=0.05)
+
+
+def test_a_clamped_last_map_is_shorter(node, demo, invert):
+    free, clamped = invert(), invert(last_map_norm=0.5)
+    assert clamped.zs[-1].norm() < 0.9 * free.zs[-1].norm()
+    assert clamped.zs[:-1].allclose(free.zs[:-1])
+
+
 def test_mask_of_another_size_is_resized_as_the_host_does(edit):
     large, small = torch.zeros(1, 128, 128), torch.zeros(1, 32, 32)
     large[:, :, 64:] = 1

@@ -7,6 +7,7 @@ cfg 3.5, and replayed under its own prompt and under another.
 """
 
 from comfy import supported_models
+from comfy.model_patcher import ModelPatcher
 
 from ..nodes.ddim import DDIMInvert
 from ..nodes.ef_ddpm import EFDDPMInvert
@@ -23,11 +24,11 @@ def present(families: dict[str, Family]) -> list[str]:
     return [name for name, family in families.items() if hasattr(supported_models, family.kind)]
 
 
-def departures(family: Family) -> dict[str, float]:
+def departures(family: Family, model: ModelPatcher) -> dict[str, float]:
     """By how much replays depart from the latent, at most: of EF-DDPM maps under their own prompt
     and under another, and of DDIM maps with their residuals.
     """
-    shared = {"model": family.model(), "negative": family.prompt(2), "cfg": CFG}
+    shared = {"model": model, "negative": family.prompt(2), "cfg": CFG}
     source, target = ({**shared, "positive": family.prompt(seed)} for seed in (1, 3))
     latent = family.latent()
     settings = {"latent_image": latent, "steps": STEPS, "scheduler": "normal"}
@@ -49,7 +50,8 @@ def main() -> None:
     args = options(__doc__, worlds=1).parse_args()
     rows = {}
     for name in present(FAMILIES):
-        found = departures(FAMILIES[name])
-        rows[name] = {"class": FAMILIES[name].kind, **found}
+        family = FAMILIES[name]
+        found = departures(family, family.model())
+        rows[name] = {"class": family.kind, **found}
         print_table({name: rows[name]})
     write_results(args.out, "families", {"steps": STEPS, "cfg": CFG, "families": rows})

@@ -7,7 +7,7 @@ from types import MappingProxyType, SimpleNamespace
 from typing import NamedTuple
 
 import torch
-from comfy import supported_models
+from comfy import supported_models, supported_models_base
 from comfy.model_patcher import ModelPatcher
 
 from . import tiny_networks as nets
@@ -28,12 +28,17 @@ class Family(NamedTuple):
     width: int = 32
 
     def model(self, dtype: torch.dtype = torch.float32) -> ModelPatcher:
-        config = getattr(supported_models, self.kind)(self.network)
-        config.unet_config |= self.network  # over the sizes that the class sets
-        config.set_inference_dtype(dtype, None)
+        """With weights of this type, which are cast to bfloat16 where they have 8 bits."""
+        config = self.config()
+        config.set_inference_dtype(dtype, None if dtype.itemsize > 1 else torch.bfloat16)
         model = config.get_model({**self.marks}, device=torch.device("cpu"))
         nets.draw_weights(model.diffusion_model)
         return nets.patcher(model)
+
+    def config(self) -> supported_models_base.BASE:
+        config = getattr(supported_models, self.kind)(self.network)
+        config.unet_config |= self.network  # over the sizes that the class sets
+        return config
 
     def latent(self) -> dict:
         return {"samples": normal(*self.shape, seed=5)}

@@ -33,7 +33,19 @@ SMALL = {
         "SDEDIT_SKIPS": (1,),
         "SEEDS": 2,
     },
-    "cost": {"STEPS": 2, "SKIP": 1, "CFGS": (1.0,), "REPEATS": 1, "SDXL_STEPS": 2},
+    "cost": {"REPEATS": 1, "SDXL_STEPS": 2},
+    "speed": {
+        "STEPS": 2,
+        "SKIP": 1,
+        "SIDE": 8,
+        "REPEATS": 1,
+        "BATCHES": (1, 2),
+        "GROWTH_STEPS": (2, 4),
+        "GROWTH_SIDES": (8,),
+        "EDITS": (1, 2),
+        "MEMORY_SIDE": 8,
+        "MEMORY_STEPS": 2,
+    },
     "memory": {"SIDE": 8},
     "few_steps": {"STEPS": (4,), "CFGS": (1.0,)},
     "families": {"FAMILIES": {"SD 3": tiny_families.FAMILIES["SD 3"]}},
@@ -58,8 +70,7 @@ def test_it_writes_results_with_the_names_of_the_kept_ones(name, monkeypatch, tm
     module = benchmark(name)
     for constant, value in SMALL[name].items():
         monkeypatch.setattr(module, constant, value)
-    if name == "memory":
-        monkeypatch.setitem(module.SD15, "model_channels", 32)
+    monkeypatch.setitem(benchmark("full_size").SD15, "model_channels", 32)
     monkeypatch.setattr(sys, "argv", [name, "--worlds", "1", "--out", str(tmp_path)])
     module.main()
     place = f"benchmarks/results/{name}.json"

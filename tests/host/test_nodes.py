@@ -1,5 +1,7 @@
 """What users of the graph rely on: cost, masks, repeatability, interrupts, words under a node."""
 
+import importlib
+
 import comfy.model_management as mm
 import pytest
 import torch
@@ -154,6 +156,42 @@ def test_out_of_memory_halves_the_batch(invert, demo, batch, caplog):
     assert max(counted.rows) == 10
     assert refused == [20]  # the size that fits is remembered
     assert (halved.zs - single.zs).abs().max() < 1e-2  # up to rounding, at maps of size 10
+
+
+@pytest.mark.parametrize("evaluation", range(3))
+@pytest.mark.parametrize("place", ["input_blocks.0.0", "middle_block.0", "out"])
+@pytest.mark.parametrize(
+    ("node_id", "settings"), [("EFDDPMInvert", {"skip_steps": 0}), ("DDIMInvert", {})]
+)
+def test_out_of_memory_at_any_point_of_a_batch(
+    node, demo, caplog, monkeypatch, node_id, settings, place, evaluation
+):
+    """Once, inside the network, in each of the calls of several timesteps."""
+    caplog.set_level("INFO")
+    batching = importlib.import_module("imprint_pack.nodes._host.batching")
+    monkeypatch.setattr(batching, "_automatic", lambda guider, latent: 4)
+    large, failed = [], []
+
+    def refuse(_, args):
+        if len(args[0]) > 1:
+            large.append(len(args[0]))
+            if len(large) == evaluation + 1:
+                failed.append(large[-1])
+                raise torch.OutOfMemoryError("no memory for this batch")
+
+    hook = demo.model.model.diffusion_model.get_submodule(place).register_forward_pre_hook(refuse)
+    wires = {**demo.source, "cfg": 1.0}
+    maps, *_ = node(node_id, **wires, latent_image=demo.latent, steps=STEPS, **settings)
+    hook.remove()
+    lines = [line for line in caplog.messages if "Memory does not suffice" in line]
+    going_on = failed[0] // 2
+    assert lines == [
+        f"Imprint: Memory does not suffice for {failed[0]} steps in one call: "
+        f"going on with {going_on}."
+    ]
+    assert max(large[evaluation + 1 :], default=1) <= max(going_on, 1)
+    (out,) = node("InvertedSampler", **wires, noise_maps=maps)
+    assert (out["samples"] - demo.latent["samples"]).abs().max() <= 1e-6
 
 
 def test_out_of_memory_of_a_single_timestep_is_the_users_to_know(invert, demo):

@@ -1,6 +1,7 @@
 """Small models of the host's own classes with arbitrary weights, as the host loads them."""
 
 import importlib
+import json
 from types import SimpleNamespace
 
 import torch
@@ -12,6 +13,28 @@ def tiny_demo(prediction: str):
     """The demo network, untrained."""
     model = importlib.import_module("imprint_pack.demo.model").build_model(prediction)
     draw_weights(model.diffusion_model)
+    return patcher(model)
+
+
+def quantised(family, kind: str):
+    """A tiny model of a family whose linear layers hold the host's quantised weights."""
+    network = family.model().model.diffusion_model
+    state, most = network.state_dict(), {"float8_e4m3fn": 448, "int8_tensorwise": 127}[kind]
+    for name, module in network.named_modules():
+        if isinstance(module, torch.nn.Linear):
+            weight = state[f"{name}.weight"]
+            scale = weight.abs().max() / most
+            rounded = weight / scale
+            if kind == "int8_tensorwise":
+                rounded = rounded.round().to(torch.int8)
+            state[f"{name}.weight"], state[f"{name}.weight_scale"] = rounded, scale
+            mark = torch.tensor(list(json.dumps({"format": kind}).encode()), dtype=torch.uint8)
+            state[f"{name}.comfy_quant"] = mark
+    config = family.config()
+    config.quant_config = {"mixed_ops": True}
+    config.set_inference_dtype(torch.float32, torch.float32)
+    model = config.get_model({}, device=torch.device("cpu"))
+    model.diffusion_model.load_state_dict(state)
     return patcher(model)
 
 

@@ -1,7 +1,9 @@
 """A network of full size, with arbitrary weights."""
 
 import torch
-from comfy import model_base, model_patcher, supported_models
+from comfy.model_patcher import ModelPatcher
+
+from .tiny_families import Family
 
 SD15 = {
     "image_size": 32,
@@ -20,15 +22,6 @@ SD15 = {
 }
 
 
-def sd15() -> model_patcher.ModelPatcher:
-    """The UNet of SD 1.5 in float32, as a loader leaves it: weights made under inference mode."""
-    config = supported_models.SD15(dict(SD15))
-    config.set_inference_dtype(torch.float32, None)
-    model = model_base.BaseModel(config, device=torch.device("cpu"))
-    generator = torch.Generator().manual_seed(0)
-    for name, parameter in model.named_parameters():
-        if parameter.ndim > 1:
-            parameter.normal_(0, parameter[0].numel() ** -0.5, generator=generator)
-        else:
-            parameter.fill_(float("norm" in name and name.endswith("weight")))
-    return model_patcher.ModelPatcher(model, torch.device("cpu"), torch.device("cpu"))
+def sd15(dtype: torch.dtype = torch.float32) -> ModelPatcher:
+    """The UNet of SD 1.5."""
+    return Family("SD15", SD15, width=768).model(dtype)

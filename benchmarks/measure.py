@@ -8,6 +8,7 @@ import argparse
 import ctypes
 import gc
 import json
+import platform
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -107,6 +108,15 @@ def memory(run: Callable[[], object]) -> tuple[int, int]:
         ended.set()
         watcher.join()
     return seen[0], max(seen)
+
+
+def machine() -> str:
+    """What absolute times hold for."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
+    name = names[0] if names else platform.processor()
+    return f"{name}, threads: {torch.get_num_threads()}, torch {torch.__version__}"
 
 
 def print_table(rows: Mapping[str, Mapping[str, object]]) -> None:

@@ -21,8 +21,8 @@ from torch import Tensor
 from .schedule import Schedule
 
 FLOAT32 = 2.0**-24  # the largest relative error of one rounding
-MARGIN = 4.0  # rounding was measured up to 2 units, words from 8 (in bfloat16)
-_SUMS = 32 * FLOAT32  # long sums, in float32 at any precision: 73 at full width; edits from 560
+MARGIN = 2.5  # rounding was measured up to 1.5 units, words from 2.8 (in bfloat16)
+_SUMS = 48 * FLOAT32  # long sums, in float32 at any precision: 73 at full width; edits from 560
 _INPUT = 0.5  # how much of its input's rounding a network mistakes for noise
 
 

@@ -27,12 +27,15 @@ def invert(problem, cfg, method=ddpm, **settings):
     return method(problem, x_0, problem.schedule(), cfg=cfg, **settings)
 
 
-def output_scales(problem, schedule) -> list[float]:
-    return [step.sigma * problem.input_scales([step.sigma])[0] for step in schedule.steps]
+def output_scales(problem, sigmas) -> list[float]:
+    """How much of a change of the network's output reaches `denoised`."""
+    scales = problem.input_scales(sigmas) if problem.prediction == "v" else [1.0] * len(sigmas)
+    return [sigma * scale for sigma, scale in zip(sigmas, scales, strict=True)]
 
 
 def distances(problem, maps, unit=BFLOAT16) -> list[float]:
-    return rounding_distances(maps.schedule, output_scales(problem, maps.schedule), unit, maps.cfg)
+    scales = output_scales(problem, maps.schedule.sigmas[:-1])
+    return rounding_distances(maps.schedule, scales, unit, maps.cfg)
 
 
 def rounded(problem, maps, prompt=None, cfg=None):
@@ -40,7 +43,7 @@ def rounded(problem, maps, prompt=None, cfg=None):
 
     def network(x, sigma, given):
         denoised = problem.denoised(x, sigma, given)
-        scale = rows(sigma * torch.tensor(problem.input_scales(sigma.tolist())).to(sigma), x)
+        scale = rows(torch.tensor(output_scales(problem, sigma.tolist())).to(sigma), x)
         keep = x if problem.prediction != "v" else x * 0
         return keep + ((denoised - keep) / scale).bfloat16().to(x) * scale
 

@@ -49,7 +49,7 @@ SMALL = {
     "memory": {"SIDE": 8},
     "few_steps": {"STEPS": (4,), "CFGS": (1.0,)},
     "families": {"FAMILIES": {"SD 3": tiny_families.FAMILIES["SD 3"]}},
-    "rounding": {"STEPS": 2, "CFGS": (3.5,), "SKIP": 0, "PATCHES": 1},
+    "rounding": {"STEPS": 2, "EVERY": 1, "CFGS": (3.5,), "SKIP": 0, "PATCHES": 1},
     "demo_model": {"STEPS": 2},
     "demo_attention": {"STEPS": 2},
 }

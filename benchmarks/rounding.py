@@ -29,9 +29,9 @@ from .demo_model import SCHEDULERS
 from .measure import options, picture_path, print_table, write_results
 from .task import Task, edit_task
 
-STEPS, EVERY = 50, 16  # of the steps, which ones are looked at
+STEPS, EVERY = 10, 5  # of the steps, which ones are looked at
 CFGS = (1.0, 3.5, 15.0)
-SKIP = 18  # of the edits
+SKIP = 4  # of the edits
 PATCHES = 1  # of the photograph
 COPIES = 3  # of the pictures, in a larger batch
 KERNELS = "attention_basic", "attention_split", "attention_sub_quad", "attention_pytorch"

@@ -51,7 +51,6 @@ def main() -> None:
     rows = {}
     for name in present(FAMILIES):
         family = FAMILIES[name]
-        found = departures(family, family.model())
-        rows[name] = {"class": family.kind, **found}
-        print_table({name: rows[name]})
+        rows[name] = {"class": family.kind, **departures(family, family.model())}
+    print_table(rows)
     write_results(args.out, "families", {"steps": STEPS, "cfg": CFG, "families": rows})

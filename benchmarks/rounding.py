@@ -2,7 +2,7 @@
 
     make bench NAME=rounding
 
-Drawn pictures and patches of a photograph are inverted in float32. From every latent of the bundle
+Drawn pictures and patches of a photograph are inverted in float32. From some latents of the bundle
 one step is taken with other kernels, batches and precisions, and with weak edits; its distance from
 the bundle's next latent is given in units of the distance that the rule explains by rounding. Below
 1 a step is set back, above 1 it stays. Then whole reconstructions, and edits: one that is not set

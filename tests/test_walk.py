@@ -106,10 +106,7 @@ def test_a_clamped_last_map_has_that_norm_and_ends_beside_the_picture(prediction
 
 
 def test_the_last_map_is_measured_in_units_of_the_step_to_the_smallest_level():
-    to_zero, to_least = (
-        Schedule((3.0, 0.2, 0.0), False, 1.0),
-        Schedule((3.0, 0.2, 0.03), False, 1.0),
-    )
+    to_zero, to_least = (Schedule((3.0, 0.2, end), False, 1.0) for end in (0.0, 0.03))
     assert longest_last_map(to_zero, 15.5, 0.03) == 15.5 * to_least.steps[-1].std
     assert longest_last_map(to_least, 15.5, 0.03) == 15.5
     assert longest_last_map(to_zero, 15.5, 0.5) == 0

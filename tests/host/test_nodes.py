@@ -71,18 +71,11 @@ def test_another_seed_gives_another_edit(edit, path):
 @pytest.mark.parametrize("kind", ["v", "eps", "flow"])
 def test_shifted_noise_is_that_of_as_many_timesteps_below(node, demo, trained, kind):
     model, _ = trained[kind]
-    settings = {
-        "steps": 5,
-        "skip_steps": 1,
-        "scheduler": "sgm_uniform",
-        "latent_image": demo.latent,
-    }
-    wires = demo.wired(demo.caption, model)
-    (maps,) = node("EFDDPMInvert", **wires, **settings, cfg=1.0, noise_shift=200)
-    sampling, level = (
-        model.get_model_object("model_sampling"),
-        torch.tensor(maps.schedule.sigmas[0]),
-    )
+    wires = {**demo.wired(demo.caption, model), "latent_image": demo.latent}
+    settings = {"steps": 5, "skip_steps": 1, "scheduler": "sgm_uniform", "cfg": 1.0}
+    (maps,) = node("EFDDPMInvert", **wires, **settings, noise_shift=200)
+    sampling = model.get_model_object("model_sampling")
+    level = torch.tensor(maps.schedule.sigmas[0])
     lower = sampling.sigma(sampling.timestep(level) - 200)
     # What the network sees, less its part of the picture.
     own, share = (1 - lower, 1) if kind == "flow" else (1, (1 + lower**2) ** -0.5)

@@ -20,8 +20,10 @@ from .schedule import Denoise, OnStep, Schedule, Step, alpha_of
 
 def edit_friendly_path(x_0: Tensor, schedule: Schedule, noise: Tensor) -> Tensor:
     """Independently noised copies of x_0, one per level (Huberman-Spiegelglas et al., eq. 6)."""
-    levels = zip(schedule.alphas, schedule.sigmas, noise, strict=True)
-    return torch.stack([alpha * x_0 + sigma * n for alpha, sigma, n in levels])
+    path, levels = torch.empty_like(noise), zip(schedule.alphas, schedule.sigmas, strict=True)
+    for i, (alpha, sigma) in enumerate(levels):
+        path[i] = alpha * x_0 + sigma * noise[i]
+    return path
 
 
 def shifted_path(
@@ -35,20 +37,21 @@ def shifted_path(
     leave less (Deutch et al. 2024): at each level (steps + 1,) the network sees what it would see
     at `lower_sigmas`, if it scales its input by `input_scales` times what it does here.
     """
-    lower = zip(lower_sigmas, input_scales, noise, strict=True)
-    return torch.stack(
-        [scale * (alpha_of(sigma, schedule.flow) * x_0 + sigma * n) for sigma, scale, n in lower]
-    )
+    path, levels = torch.empty_like(noise), zip(lower_sigmas, input_scales, strict=True)
+    for i, (sigma, scale) in enumerate(levels):
+        path[i] = scale * (alpha_of(sigma, schedule.flow) * x_0 + sigma * noise[i])
+    return path
 
 
 def native_path(x_0: Tensor, schedule: Schedule, noise: Tensor) -> Tensor:
     """The path that the sampler would take if its model always answered x_0: from pure noise down,
     with fresh noise at each step.
     """
-    path = [schedule.sigmas[0] * noise[0]]
-    for step, n in zip(schedule.steps, noise[1:], strict=True):
-        path.append(step.mean(path[-1], x_0) + step.std * n)
-    return torch.stack(path)
+    path = torch.empty_like(noise)
+    path[0] = schedule.sigmas[0] * noise[0]
+    for i, step in enumerate(schedule.steps):
+        path[i + 1] = step.mean(path[i], x_0) + step.std * noise[i + 1]
+    return path
 
 
 def recorded_path(

@@ -25,7 +25,7 @@ def extract_noise_maps(
     on_step: OnStep | None = None,
     longest_last: float | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """The corrected path and its noise maps: a replay under the same `denoise` walks that path.
+    """`path`, corrected in place, and its noise maps: a replay under the same `denoise` walks it.
 
     After each map the next latent is replaced by the one that the map reproduces (the paper's
     correction), so one step at a time the replay is exact to the last bit. Where several steps
@@ -36,7 +36,7 @@ def extract_noise_maps(
     `longest_last` clamps the Euclidean norm of the last map, where few steps leave what shows in
     edits (Deutch et al. 2024); the path then ends beside the picture.
     """
-    xs, zs, steps = path.clone(), torch.empty_like(path[1:]), schedule.steps
+    xs, zs, steps = path, torch.empty_like(path[1:]), schedule.steps
     # Before the loop: a copy to the device inside would wait for the device.
     levels = torch.tensor(schedule.sigmas[:-1], dtype=torch.float64).to(path)
     for first in range(0, len(steps), batch_timesteps):

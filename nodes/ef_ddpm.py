@@ -122,13 +122,15 @@ def invert(
             f"{skip_steps} of {steps} steps are skipped, so the edit can hardly change the image: "
             "lower skip_steps, usually to 36 % of the steps."
         )
-    noise = seeded_noise(latent_image, samples, steps, seed)
     follow = _path(patcher, whole, path, noise_shift)
     longest = models.longest_last_map(patcher, schedule, last_map_norm) if last_map_norm else None
 
     def loop(run: sampling.Run):
-        # The path has the skipped steps too: with the same seed, more skipping cuts it shorter.
-        xs = follow(run.x_0, noise=noise.to(run.x_0))[skip_steps:]
+        # Drawn here, so that it is gone when the maps are made. The path has the skipped steps too:
+        # with the same seed, more skipping cuts it shorter.
+        noise = seeded_noise(latent_image, samples, steps, seed).to(run.x_0)
+        xs = follow(run.x_0, noise=noise)[skip_steps:]
+        del noise
         settings = run.batch_timesteps, run.on_step, longest
         return extract_noise_maps(run.denoise, xs, schedule, *settings)
 

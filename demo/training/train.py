@@ -5,7 +5,8 @@ error of what the network predicts: 1 / sigma^2 for eps and flow, (1 + sigma^2) 
 Every batch is drawn from a generator seeded by its number, so a resumed run sees the batches that
 an uninterrupted one would have seen. A resumed run may name another number of images: it decides
 when the learning rate starts to fall. A run may start from the weights of another prediction: what
-it learned of words helps every model, and its layers help one of the same kind.
+it learned of words helps every model, and its layers help one of the same kind. A trained model may
+teach: what it makes of a noisy picture has the expectation of the picture, and far less noise.
 """
 
 import argparse
@@ -79,8 +80,19 @@ class Trained(nn.Module):
         middle = torch.sigmoid(LEVEL_WIDTH * torch.randn(BATCH, generator=generator))
         return (1000 * middle).long().clamp(max=999)
 
-    def forward(self, seed: int) -> Tensor:
-        """The loss of the batch that `seed` draws."""
+    def teach(self, x: Tensor, sigma: Tensor, x_0: Tensor, tokens: list[list[int]]) -> Tensor:
+        """What this model makes of x_0 + sigma noise, in the shape of `x_0`; above the highest
+        level that it knows, x_0 itself.
+        """
+        highest = self.model.model_sampling.sigma_max.to(sigma)
+        with torch.no_grad():
+            denoised = self.model.apply_model(
+                x, sigma.minimum(highest), c_crossattn=self.text.encode(tokens)[0]
+            )
+        return denoised.where((sigma <= highest)[:, None, None, None], x_0)
+
+    def forward(self, seed: int, teacher: "Trained | None" = None) -> Tensor:
+        """The loss of the batch that `seed` draws, against what `teacher` makes of it."""
         generator = torch.Generator().manual_seed(seed)
         worlds = draw_worlds(BATCH, generator)
         x_0 = render(worlds)[0].movedim(-1, 1) * 2 - 1
@@ -102,6 +114,9 @@ class Trained(nn.Module):
                 c_crossattn=self.text.encode(tokens)[0],
                 transformer_options={"optimized_attention_override": _attention},
             )
+        if teacher:
+            alpha = 1 - sigma if self.prediction == "flow" else torch.ones_like(sigma)
+            x_0 = teacher.teach(x / alpha[:, None, None, None], sigma / alpha, x_0, tokens)
         weight = (1 + sigma**2 if self.prediction == "v" else 1.0) / sigma**2
         return (weight * (denoised - x_0).square().mean((1, 2, 3))).mean()
 
@@ -125,17 +140,14 @@ def learning_rate(step: int, steps: int) -> float:
 
 
 def train_step(
-    trained: Trained, optimizer: torch.optim.Optimizer, seed: int, rate: float
-) -> Tensor:
-    """The loss of one batch, before the step that it causes."""
+    trained: Trained, optimizer: torch.optim.Optimizer, loss: Tensor, rate: float
+) -> None:
     for group in optimizer.param_groups:
         group["lr"] = rate
-    loss = trained(seed)
     optimizer.zero_grad()
     loss.backward()
     nn.utils.clip_grad_norm_(trained.parameters(), 1.0)
     optimizer.step()
-    return loss.detach()
 
 
 def update_average(average: dict[str, Tensor], trained: Trained, step: int) -> None:
@@ -146,7 +158,9 @@ def update_average(average: dict[str, Tensor], trained: Trained, step: int) -> N
             average[name].lerp_(value.float(), 1 - decay)
 
 
-def train(trained: Trained, images: int, seed: int, checkpoint: Path) -> None:
+def train(
+    trained: Trained, images: int, seed: int, checkpoint: Path, teacher: Trained | None = None
+) -> None:
     """Trains to `images` images in all, from `checkpoint` where there is one."""
     average = {name: value.detach().clone() for name, value in trained.state_dict().items()}
     optimizer = torch.optim.AdamW(
@@ -163,7 +177,9 @@ def train(trained: Trained, images: int, seed: int, checkpoint: Path) -> None:
     losses, started = [], time.monotonic()
     for step in range(first, steps):
         rate = learning_rate(step, steps)
-        losses.append(train_step(trained, optimizer, (seed << 32) + step, rate))
+        loss = trained((seed << 32) + step, teacher)
+        train_step(trained, optimizer, loss, rate)
+        losses.append(loss.detach())
         update_average(average, trained, step)
         if (step + 1) % SAVE_EVERY == 0 or step + 1 == steps:
             speed = (step + 1 - first) * BATCH / (time.monotonic() - started)
@@ -186,6 +202,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=610_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--start-from", choices=PREDICTIONS, help="whose weights to start from")
+    parser.add_argument("--teacher", choices=PREDICTIONS, help="whose pictures to learn from")
     parser.add_argument("--checkpoint", type=Path, required=True, help="resumed from, if it exists")
     args = parser.parse_args()
     torch.manual_seed(args.seed)
@@ -193,8 +210,13 @@ def main() -> None:
     trained = Trained(args.prediction)
     if args.start_from:
         trained.start_from(args.start_from)
+    teacher = None
+    if args.teacher:
+        teacher = Trained(args.teacher)
+        teacher.start_from(args.teacher)
+        teacher.to(model_management.get_torch_device())
     trained.to(model_management.get_torch_device())
-    train(trained, args.images, args.seed, args.checkpoint)
+    train(trained, args.images, args.seed, args.checkpoint, teacher)
 
 
 def save_weights(prediction: str, average: dict[str, Tensor]) -> None:

@@ -23,9 +23,10 @@ class Server:
         """The JSON answer of GET."""
         return json.loads(self._request(path) or "null")
 
-    def post(self, path: str, payload: dict | None = None):
+    def post(self, path: str, payload: object = None):
         """The JSON answer of POST; the server's refusal is a RuntimeError."""
-        return json.loads(self._request(path, json.dumps(payload or {}).encode()) or "null")
+        data = json.dumps({} if payload is None else payload).encode()
+        return json.loads(self._request(path, data) or "null")
 
     def submit(self, prompt: dict) -> str:
         """Queues a prompt in API format; returns its id."""

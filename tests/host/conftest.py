@@ -109,17 +109,3 @@ def null_text(node, demo):
 
     with torch.inference_mode():
         return NullTextWorld(node, demo)
-
-
-@pytest.fixture(scope="session")
-def tools_server():
-    """tools/server.py, under a name that does not hide the host's own `server`."""
-    return importlib.import_module("imprint_pack.tools.server")
-
-
-@pytest.fixture(scope="session")
-def server(tools_server, tmp_path_factory):
-    """A real server with this checkout linked in."""
-    host = importlib.import_module("imprint_pack.tools.host").set_up()
-    with tools_server.serve(host, base=tmp_path_factory.mktemp("comfyui")) as running:
-        yield running

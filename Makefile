@@ -19,7 +19,7 @@ demo: ## edits a picture on a real ComfyUI server, writes out/demo.png
 	@$(PYTHON) -m tools.demo
 
 test: lint ## everything that CI runs
-	@$(HOST) && cd tests && OMP_NUM_THREADS=1 "$$COMFYUI_PYTHON" -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	@$(HOST) && cd tests && OMP_NUM_THREADS=1 "$$COMFYUI_PYTHON" -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 snapshot: ## writes the ids that workflow files depend on, after a change that is meant
 	@$(HOST) && cd tests && IMPRINT_WRITE_SNAPSHOT=1 "$$COMFYUI_PYTHON" -m pytest host/test_schema.py

@@ -8,7 +8,8 @@ ANYTHING = "…"
 NO_DEFAULT = "\N{EN DASH}"
 # A list item that explains names: - `name` (default, other notes), `other_name`: what it does
 _NAME = r"`[^`]+`(?: \([^)]*\))?"
-TERMS = re.compile(rf"^- ({_NAME}(?:, {_NAME})*)[:：]", re.MULTILINE)
+_COLON = "[:\N{FULLWIDTH COLON}]"
+TERMS = re.compile(rf"^- ({_NAME}(?:, {_NAME})*){_COLON}", re.MULTILINE)
 TERM = re.compile(r"`([^`]+)`(?: \(([^)]*)\))?")
 SAYING = {"tell", "warn", "show", "ExecutionBlocker"}
 

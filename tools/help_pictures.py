@@ -27,7 +27,9 @@ def strips() -> Iterator[tuple[str, Image.Image]]:
         strip = Image.new("RGBA", (width, SIDE))  # gaps show the ground of light and dark pages
         for i, (left, top, side) in enumerate(squares):
             square = whole.crop((left, top, left + side, top + side))
-            strip.paste(square.resize((SIDE, SIDE), Image.Resampling.NEAREST), (i * (SIDE + GAP), 0))
+            strip.paste(
+                square.resize((SIDE, SIDE), Image.Resampling.NEAREST), (i * (SIDE + GAP), 0)
+            )
         yield name, strip
 
 

@@ -1,16 +1,19 @@
 """Help pages say what the nodes say: every error they quote exists, every default is the node's."""
 
+import importlib
+import re
+
 import help_pages
 import in_host
 import pytest
+from PIL import Image
 
 PAGES = {
     page.stem: page.read_text(encoding="utf-8")
     for page in sorted((in_host.ROOT / "js" / "docs").glob("*.md"))
 }
-
-
 SOURCES = help_pages.sources(in_host.ROOT)
+pictures = importlib.import_module("imprint_pack.tools.help_pictures")
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -59,6 +62,27 @@ def test_every_input_output_and_default_is_the_nodes_own(nodes_by_id, page):
     assert outputs == ([named] if named else [])
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_nothing_is_wider_than_the_panel(page):
+    """The panel shows 282 pixels of a table, about one column and a half."""
+    assert [line for line in PAGES[page].splitlines() if line.startswith("|")] == []
+
+
+def test_every_picture_that_is_made_is_shown_and_no_other():
+    pages = [page.read_text("utf-8") for page in (in_host.ROOT / "js" / "docs").rglob("*.md")]
+    shown = {name for page in pages for name in re.findall(r"!\[[^]]+\]\(([^)]+)\)", page)}
+    made = {path.name for path in pictures.FOLDER.iterdir()}
+    assert shown == {f"pictures/{name}" for name in made}
+    assert made == {f"{name}.png" for name in pictures.STRIPS}
+
+
+def test_pictures_are_those_of_the_benchmarks():
+    for name, strip in pictures.strips():
+        with Image.open(pictures.FOLDER / f"{name}.png") as saved:
+            same = saved.tobytes() == strip.tobytes()
+        assert same, name
+
+
 class TestRulesCanFail:
     @pytest.mark.parametrize(
         ("quotation", "message", "quoted"),
@@ -79,7 +103,7 @@ class TestRulesCanFail:
         page = (
             "- `no` term: without a section\n\n"
             "## Inputs\n\n- `x` (1, advanced), `y` (2): `z` (3).\n- `w`\N{FULLWIDTH COLON} w.\n\n"
-            "### f\n\n- `a` (0.5): \"no\".\n\n### g\n\nText.\n\n- `a` (0.7): As in `f`.\n\n"
+            '### f\n\n- `a` (0.5): "no".\n\n### g\n\nText.\n\n- `a` (0.7): As in `f`.\n\n'
             "## Output\n\n- `x`: x.\n\n"
             '## Messages\n\n- "One …", "two": Say "no".\n- Not "this": no.\n'
         )

@@ -32,10 +32,12 @@ def language(request, server):
     server.post("/api/settings/Comfy.Locale", "en")
 
 
-def open_help(page):
-    """The panel with the help of the node that `ADD` has added."""
+def open_help(page, node):
+    """The panel with the help of a node, alone on the canvas."""
     button = page.get_by_test_id("info-button").first
-    for _ in range(10):  # a page that is busy starting misses clicks
+    for _ in range(10):  # a page that is still starting misses clicks, or loads another workflow
+        page.evaluate(ADD, node)
+        page.wait_for_timeout(300)
         page.mouse.click(790, 183)
         page.wait_for_timeout(1000)
         if button.is_visible():
@@ -46,8 +48,7 @@ def open_help(page):
 
 @pytest.mark.parametrize("language", ["en", LANGUAGE], indirect=True)
 def test_help_fits_the_panel(language, page):
-    page.evaluate(ADD, "ImprintEFDDPMInvert")
-    panel = open_help(page)
+    panel = open_help(page, "ImprintEFDDPMInvert")
     title = "EF-DDPM Invert" if language == "en" else WORDS["ImprintEFDDPMInvert"]["display_name"]
     panel.locator("h1").get_by_text(title, exact=True).wait_for()
     picture = panel.locator("img").element_handle()

@@ -11,7 +11,7 @@ from ..inversion.paths import edit_friendly_path, native_path, shifted_path
 from ..inversion.schedule import Schedule
 from ..inversion.walk import extract_noise_maps
 from ._host import latents, models, prompts, sampling
-from ._host.messages import warn
+from ._host.messages import said, tell, warn
 from .inputs import (
     CATEGORY,
     MAX_STEPS,
@@ -43,6 +43,7 @@ class EFDDPMInvert(io.ComfyNode):
             description="Finds the edit-friendly noise maps that make DDPM sampling return "
             "exactly this image.",
             search_aliases=_ALIASES,
+            has_intermediate_output=True,
             inputs=[
                 *model_inputs(
                     "What the image shows, or an empty prompt. Reconstruction is exact under "
@@ -71,7 +72,7 @@ class EFDDPMInvert(io.ComfyNode):
         guider = prompts.cfg_guider(model, positive, negative, cfg)
         sigmas = models.model_sigmas(model, scheduler, steps)
         maps = invert(guider, sigmas, latent_image, seed, **settings)
-        return io.NodeOutput(maps.with_info(scheduler=scheduler))
+        return io.NodeOutput(maps.with_info(scheduler=scheduler), ui=said())
 
 
 class EFDDPMInvertCustom(io.ComfyNode):
@@ -83,6 +84,7 @@ class EFDDPMInvertCustom(io.ComfyNode):
             category=CATEGORY,
             description="EF-DDPM Invert for any guider and any falling schedule.",
             search_aliases=_ALIASES,
+            has_intermediate_output=True,
             inputs=[
                 *guider_inputs(),
                 latent_input(),
@@ -95,7 +97,8 @@ class EFDDPMInvertCustom(io.ComfyNode):
 
     @classmethod
     def execute(cls, guider, sigmas, latent_image, **settings) -> io.NodeOutput:
-        return io.NodeOutput(invert(guider, sigmas, latent_image, **settings))
+        maps = invert(guider, sigmas, latent_image, **settings)
+        return io.NodeOutput(maps, ui=said())
 
 
 def invert(
@@ -134,7 +137,8 @@ def invert(
         settings = run.batch_timesteps, run.on_step, longest
         return extract_noise_maps(run.denoise, xs, schedule, *settings)
 
-    xs, zs = sampling.run(guider, samples, schedule, loop, batch_timesteps)
+    (xs, zs), cost = sampling.run(guider, samples, schedule, loop, batch_timesteps)
+    tell(f"Inverted: {cost}.")
     shifted = f" shifted by {noise_shift}" if noise_shift else ""
     described = sampling.describe(guider, method=f"EF-DDPM, {path} path{shifted}", seed=seed)
     return NoiseMaps(xs.cpu(), zs.cpu(), schedule, skipped=skip_steps, **described)

@@ -8,7 +8,7 @@ import { isOurs, nodeAt } from "./nodes.js";
 
 // The host puts progress text into the widget of this name, and adds a growing one where none is.
 const NAME = "$$node-text-preview";
-const HEIGHT = 52; // px: three lines of text
+const HEIGHT = 52, MARGIN = 4; // px: three lines of text
 const WIDE = 150; // px: from this height on the preview gets a row of its own
 
 /** Whether nodes of this definition keep what they said; output nodes have displays of their own. */
@@ -23,7 +23,7 @@ function addLine(/** @type {any} */ node) {
   const root = document.createElement("div");
   const picture = document.createElement("img");
   const text = document.createElement("div");
-  style(root, { display: "flex", gap: "6px", overflow: "hidden", minHeight: `${HEIGHT}px`, boxSizing: "border-box" });
+  style(root, { display: "flex", gap: "6px", contain: "size", minHeight: `${HEIGHT}px` });
   style(picture, { display: "none", objectFit: "contain", imageRendering: "auto", minHeight: "0", maxWidth: "100%" });
   style(text, {
     flex: "1", overflowY: "auto", whiteSpace: "pre-line", overflowWrap: "anywhere",
@@ -36,8 +36,8 @@ function addLine(/** @type {any} */ node) {
     root.title = words;
   };
   const widget = node.addDOMWidget(NAME, "imprint_line", root, {
-    serialize: false, hideOnZoom: false, margin: 4,
-    getMinHeight: () => HEIGHT,
+    serialize: false, hideOnZoom: false, margin: MARGIN,
+    getMinHeight: () => HEIGHT + 2 * MARGIN,
     getValue: () => text.textContent ?? "",
     setValue: say,
   });
@@ -67,12 +67,11 @@ api.addEventListener("b_preview_with_metadata", (/** @type {any} */ event) => {
   node.imprintPreview(event.detail.blob);
 });
 
-/** Shows what a node has said, of a fresh run and of a cached one alike. */
-function showSaid(/** @type {any} */ node, /** @type {any} */ output) {
-  const line = node?.widgets?.find((/** @type {any} */ widget) => widget.name === NAME);
-  if (!line) return;
-  node.imprintPreview?.();
-  if (output?.imprint_said) line.value = output.imprint_said.join("\n");
+/** Shows these lines under a node, and no preview. */
+function showLines(/** @type {any} */ node, /** @type {string[]} */ lines) {
+  if (!node?.imprintPreview) return;
+  node.imprintPreview();
+  node.widgets.find((/** @type {any} */ widget) => widget.name === NAME).value = lines.join("\n");
 }
 
 app.registerExtension({
@@ -81,8 +80,12 @@ app.registerExtension({
     if (speaks(node.constructor.nodeData)) addLine(node);
   },
   setup() {
-    api.addEventListener("executed", (/** @type {any} */ { detail }) => showSaid(nodeAt(detail.node), detail.output));
-    api.addEventListener("execution_error", (/** @type {any} */ { detail }) => showSaid(nodeAt(detail.node_id), null));
-    api.addEventListener("execution_interrupted", (/** @type {any} */ { detail }) => showSaid(nodeAt(detail.node_id), null));
+    const listen = (/** @type {string} */ kind, /** @type {(detail: any) => void} */ heard) =>
+      api.addEventListener(kind, (/** @type {any} */ { detail }) => heard(detail));
+    listen("executing", (id) => id && showLines(nodeAt(id), []));
+    // Of a fresh run and of a cached one alike.
+    listen("executed", ({ node, output }) => output?.imprint_said && showLines(nodeAt(node), output.imprint_said));
+    listen("execution_error", ({ node_id }) => showLines(nodeAt(node_id), []));
+    listen("execution_interrupted", ({ node_id }) => showLines(nodeAt(node_id), []));
   },
 });

@@ -14,6 +14,7 @@ from ._host import latents, models, prompts, sampling
 from ._host.messages import said, tell, warn
 from .inputs import (
     CATEGORY,
+    EDITING,
     MAX_STEPS,
     NoiseMapsType,
     cfg_input,
@@ -28,7 +29,7 @@ from .inputs import (
     steps_input,
 )
 
-_ALIASES = ["edit friendly", "ddpm inversion", "invert", "unsampler", "ledits"]
+_ALIASES = [*EDITING, "edit friendly", "ddpm inversion", "invert", "unsampler", "ledits"]
 _SEED = "Chooses the random noise. Every seed gives the image back; each gives another edit."
 _PATHS = {"edit_friendly": edit_friendly_path, "native": native_path}
 

@@ -12,6 +12,7 @@ from ._host.messages import said, tell, warn
 from ._host.progress import Cost
 from .inputs import (
     CATEGORY,
+    EDITING,
     MAX_STEPS,
     cfg_input,
     check_noise_maps,
@@ -20,7 +21,7 @@ from .inputs import (
     noise_maps_input,
 )
 
-_ALIASES = ["edit friendly", "ddpm inversion", "replay", "edit image", "resample"]
+_ALIASES = [*EDITING, "edit friendly", "ddpm inversion", "replay", "resample"]
 
 
 class InvertedSampler(io.ComfyNode):

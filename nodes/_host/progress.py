@@ -24,10 +24,10 @@ class Cost(NamedTuple):
     seconds: float
 
     def __str__(self) -> str:
-        steps = f"{self.steps_per_call} step{'s' if self.steps_per_call > 1 else ''}"
+        calls = f"{self.calls} call{'s' if self.calls > 1 else ''}"
+        shared = f" of up to {self.steps_per_call} steps" if self.steps_per_call > 1 else ""
         return (
-            f"{self.evaluations} model evaluations in {self.calls} calls of up to {steps}, "
-            f"{duration(self.seconds)}"
+            f"{self.evaluations} model evaluations in {calls}{shared}, {duration(self.seconds)}"
         )
 
 

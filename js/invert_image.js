@@ -5,6 +5,7 @@ import { app } from "../../scripts/app.js";
 
 const GAP = 60; // px between nodes; those of Nodes 2.0 are measured after they are drawn
 const WIDTH = 320;
+const PREVIEW = 380; // px: what the picture grows it to
 
 /** The columns from left to right, each from top to bottom. */
 const COLUMNS = [
@@ -47,7 +48,7 @@ function invertImage(/** @type {any} */ image) {
       const node = /** @type {any} */ (LiteGraph.createNode(type));
       node.title = /** @type {any} */ (TITLES)[name] ?? node.title;
       graph.add(node);
-      node.setSize([Math.max(node.size[0], WIDTH), node.size[1]]);
+      node.setSize([Math.max(node.size[0], WIDTH), name === "preview" ? PREVIEW : node.size[1]]);
       nodes[name] = node;
       return [node];
     }),

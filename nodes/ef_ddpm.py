@@ -121,11 +121,7 @@ def invert(
     steps = len(whole.steps)
     schedule = whole.after(skip_steps, f"; {round(0.36 * steps)} (36 %) is usual")
     samples = latents.image_latent(patcher, latent_image)
-    if skip_steps > 0.6 * steps:
-        warn(
-            f"{skip_steps} of {steps} steps are skipped, so the edit can hardly change the image: "
-            "lower skip_steps, usually to 36 % of the steps."
-        )
+    _warn_of_skipping(skip_steps, steps)
     follow = _path(patcher, whole, path, noise_shift)
     longest = models.longest_last_map(patcher, schedule, last_map_norm) if last_map_norm else None
 
@@ -143,6 +139,14 @@ def invert(
     shifted = f" shifted by {noise_shift}" if noise_shift else ""
     described = sampling.describe(guider, method=f"EF-DDPM, {path} path{shifted}", seed=seed)
     return NoiseMaps(xs.cpu(), zs.cpu(), schedule, skipped=skip_steps, **described)
+
+
+def _warn_of_skipping(skip: int, steps: int) -> None:
+    if skip > 0.6 * steps:
+        warn(
+            f"{skip} of {steps} steps are skipped, so the edit can hardly change the image: lower "
+            "skip_steps, usually to 36 % of the steps."
+        )
 
 
 def _path(patcher, schedule: Schedule, name: str, noise_shift: int) -> Callable[..., Tensor]:

@@ -118,11 +118,7 @@ def sample(guider, noise_maps, skip_steps, mask=None, residual=1.0) -> dict:
     if mask is not None and not mask.any():
         warn("The mask is black, so nothing is edited: paint white where to edit.")
     elif unchanged and other_cfg is not None:
-        warn(
-            f"The image came back unchanged: to this model cfg {other_cfg:g} is the same as the "
-            f"inversion's {maps.cfg:g} under these prompts. Use other prompts, a cfg further away, "
-            "or a float32 model."
-        )
+        _warn_of_no_change(maps.cfg, other_cfg)
     _tell_outcome(cost, unchanged, maps.cfg, other_cfg)
     return {"samples": latents.sampled_latent(patcher, x, schedule.sigmas[-1])}
 
@@ -150,6 +146,14 @@ def _drift(maps: NoiseMaps, cfg: float) -> str | None:
             "Null-Text Optimize."
         )
     return None
+
+
+def _warn_of_no_change(cfg: float | None, other: float) -> None:
+    warn(
+        f"The image came back unchanged: to this model cfg {other:g} is the same as the "
+        f"inversion's {cfg:g} under these prompts. Use other prompts, a cfg further away, or a "
+        "float32 model."
+    )
 
 
 def _tell_outcome(cost: Cost, unchanged: bool, cfg: float | None, other: float | None) -> None:

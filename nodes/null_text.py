@@ -1,7 +1,7 @@
 """Null-Text Optimize: from a DDIM inversion to one unconditional embedding per step."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 
 import torch
 from comfy_api.latest import io
@@ -162,17 +162,18 @@ def fit_null_text(
     found, cost = gradients.run_with_gradients(guider, picture, maps.schedule, loop)
     xs, uncond, updates, losses = (part.cpu() for part in found)
     count = updates.float().mean(1).sum().item()  # of one image
-    took = f"{count:.0f} updates in {len(updates)} steps, {duration(cost.seconds)}"
-    tell(f"Null text: {took}, {_errors([*losses.mean(1)])}.")
+    tell(
+        f"Null text: {count:.0f} updates in {len(updates)} steps, {duration(cost.seconds)}, "
+        f"{_errors(losses.mean(1))}."
+    )
     zs = maps.zs.new_zeros(maps.zs.shape)
     zs[-1] = maps.xs[-1] - xs[-1]
     xs[-1] = maps.xs[-1]
     unit = max(maps.unit_roundoff, models.unit_roundoff(model))
-    fitted = maps.replace(xs=xs, zs=zs, uncond=uncond, unit_roundoff=unit)
-    return fitted.with_info(updates=count)
+    return maps.replace(xs=xs, zs=zs, uncond=uncond, unit_roundoff=unit).with_info(updates=count)
 
 
-def _errors(losses: Sequence[Tensor]) -> str:
+def _errors(losses: Iterable[Tensor]) -> str:
     """The errors of the steps so far: the last one, and all as a curve."""
     values = torch.stack([*losses]).tolist()
     return f"error {values[-1]:.2g} {curve(values)}"

@@ -24,11 +24,10 @@ class Cost(NamedTuple):
     seconds: float
 
     def __str__(self) -> str:
+        evaluations = f"{self.evaluations} model evaluation{'s' if self.evaluations > 1 else ''}"
         calls = f"{self.calls} call{'s' if self.calls > 1 else ''}"
         shared = f" of up to {self.steps_per_call} steps" if self.steps_per_call > 1 else ""
-        return (
-            f"{self.evaluations} model evaluations in {calls}{shared}, {duration(self.seconds)}"
-        )
+        return f"{evaluations} in {calls}{shared}, {duration(self.seconds)}"
 
 
 class Progress:
@@ -39,6 +38,11 @@ class Progress:
     def __init__(self, whole: int, forward: Callable[[int, Tensor, Tensor, int], None]):
         self.whole, self.forward = whole, forward
         self.started = self.shown = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Since the beginning."""
+        return time.monotonic() - self.started
 
     def __call__(
         self, done: int, x: Tensor, denoised: Tensor, note: Callable[[], str] | None = None

@@ -5,7 +5,6 @@ The guider loads the model, prepares conditioning of every kind and moves latent
 """
 
 import re
-import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -85,9 +84,8 @@ class _Loop(comfy.samplers.Sampler):
         def predict(x: Tensor, sigma: Tensor) -> Tensor:
             return model_wrap(x, sigma, **extra_args)
 
-        started = time.monotonic()
         whole = self.steps * self.passes
-        preview = latent_preview.prepare_callback(model_wrap.model_patcher, whole)
+        on_step = Progress(whole, latent_preview.prepare_callback(model_wrap.model_patcher, whole))
         batch_timesteps = batching.timesteps_per_call(
             model_wrap, latent_image, extra_args["model_options"], self.batch_timesteps, self.steps
         )
@@ -101,17 +99,10 @@ class _Loop(comfy.samplers.Sampler):
 
         restart()
         self.result = self.loop(
-            Run(
-                denoise,
-                latent_image,
-                batch_timesteps,
-                Progress(whole, preview),
-                extra_args,
-                restart,
-            )
+            Run(denoise, latent_image, batch_timesteps, on_step, extra_args, restart)
         )
-        latent_image.flatten()[0].item()  # waits for the device
-        self.cost = denoise.cost(time.monotonic() - started)
+        sigmas[0].item()  # waits for the device
+        self.cost = denoise.cost(on_step.seconds)
         return latent_image  # the host wants a latent back; what counts is the result
 
 

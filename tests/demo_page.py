@@ -1,6 +1,9 @@
 """Graphs of the demo world in the host's page, built and run as a user would."""
 
+import in_host
 from playwright.sync_api import Page
+
+OURS = f"/extensions/{in_host.ROOT.name}/"
 
 BUILD = """
 ({ nodes, links }) => {
@@ -24,6 +27,10 @@ WORDS = """
     widget(node, name).callback?.(value, app.canvas, node);
   };
   window.line = (node) => widget(node, "$$node-text-preview");
+  window.slot = (node, name) =>
+    node.inputs.findIndex((input) => input.widget?.name === name);
+  window.choose = (node, entry) =>
+    app.canvas.getNodeMenuOptions(node).find((found) => found?.content === entry).callback();
   window.run = async () => {
     const kinds = ["execution_success", "execution_error"];
     const end = new Promise((done) =>
@@ -73,15 +80,16 @@ OVERLAPS = """
 def prepare(page: Page) -> list[str]:
     """An empty graph, and the list that this pack's complaints in the console go to."""
     complaints = list[str]()
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on(
-        "console",
-        lambda message: (
-            complaints.append(message.text)
-            if message.type == "error" and "Failed to load resource" not in message.text
-            else None
-        ),
-    )
+
+    def note(text: str, place: str) -> None:
+        if OURS in place:
+            complaints.append(text)
+
+    page.on("pageerror", lambda error: note(str(error), error.stack or ""))
+    page.on("console", lambda said: note(said.text, said.text + said.location["url"]))
+    # The host's own first graph comes late.
+    page.wait_for_function("() => app.extensionManager.workflow.activeWorkflow")
+    page.wait_for_timeout(1000)
     page.evaluate(WORDS)
     return complaints
 

@@ -42,7 +42,8 @@ def test_a_dropped_link_offers_names_with_the_likely_node_first(canvas):
           const names = texts.map((entry) => entry.textContent);
           texts.find((entry) => entry.textContent === "Inverted Sampler").click();
           const made = app.rootGraph.nodes.at(-1);
-          return [names, made.type, made.title, made.isInputConnected(made.findInputSlot("noise_maps"))];
+          const wired = made.isInputConnected(made.findInputSlot("noise_maps"));
+          return [names, made.type, made.title, wired];
         }"""
     )
     assert names.index("Inverted Sampler") < names.index("Noise Map Edit")
@@ -60,8 +61,8 @@ def test_the_menu_of_load_image_builds_an_edit_that_runs(canvas, server):
           image.pos = [40, 80];
           model.pos = [40, 600];
           widget(image, "image").value = "imprint_demo.png";
-          app.canvas.getNodeMenuOptions(image).find((o) => o?.content === "Invert this image").callback();
-          const invert = app.rootGraph.nodes.find((node) => node.type === "ImprintEFDDPMInvert");
+          choose(image, "Invert this image");
+          const invert = app.rootGraph.nodes.find((n) => n.type === "ImprintEFDDPMInvert");
           set(invert, "steps", 10);
         }"""
     )
@@ -82,7 +83,7 @@ def test_without_a_loader_the_menu_adds_one_below_other_nodes(canvas):
           for (const node of [image, note]) app.rootGraph.add(node);
           image.pos = [40, 80];
           note.pos = [700, 100];
-          app.canvas.getNodeMenuOptions(image).find((o) => o?.content === "Invert this image").callback();
+          choose(image, "Invert this image");
         }"""
     )
     canvas.wait_for_timeout(1000)
@@ -96,7 +97,8 @@ def test_skipping_keeps_its_share_of_the_steps(canvas):
     seen = canvas.evaluate(
         """async () => {
           const { invert } = made;
-          const state = () => [widget(invert, "skip_steps").value, widget(invert, "skip_steps").label];
+          const skip = widget(invert, "skip_steps");
+          const state = () => [skip.value, skip.label];
           const seen = [];
           const walk = (name, value) => { set(invert, name, value); seen.push(state()); };
           walk("steps", 100);
@@ -106,7 +108,7 @@ def test_skipping_keeps_its_share_of_the_steps(canvas):
           walk("steps", 1);
           const steps = LiteGraph.createNode("PrimitiveInt");
           app.rootGraph.add(steps);
-          steps.connect(0, invert, invert.inputs.findIndex((input) => input.widget?.name === "steps"));
+          steps.connect(0, invert, slot(invert, "steps"));
           seen.push(state());
           walk("steps", 50);
           return seen;
@@ -130,10 +132,10 @@ def test_loading_changes_no_value_and_no_given_name(canvas):
           set(made.invert, "steps", 7);
           set(made.invert, "skip_steps", 5);
           widget(made.invert, "skip_steps").label = "How much may change";
-          made.invert.inputs.find((input) => input.widget?.name === "skip_steps").label = "How much may change";
+          made.invert.inputs[slot(made.invert, "skip_steps")].label = "How much may change";
           const before = app.rootGraph.serialize();
           await app.loadGraphData(before);
-          const invert = app.rootGraph.nodes.find((node) => node.type === "ImprintEFDDPMInvert");
+          const invert = app.rootGraph.nodes.find((n) => n.type === "ImprintEFDDPMInvert");
           const after = app.rootGraph.serialize();
           const values = (graph) => graph.nodes.map((node) => node.widgets_values ?? []);
           return [values(before), values(after), widget(invert, "skip_steps").label];

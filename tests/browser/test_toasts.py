@@ -71,7 +71,8 @@ def test_words_and_previews_let_no_node_grow_and_a_cached_run_shows_the_same(edi
     edit.evaluate(PREVIEWS, "latent2rgb")
     edit.evaluate(
         """() => app.api.addEventListener("progress_state", () => {
-          window.previews = (window.previews ?? 0) + document.querySelectorAll(".imprint-line img[src^=blob]").length;
+          const shown = document.querySelectorAll(".imprint-line img[src^=blob]");
+          window.previews = (window.previews ?? 0) + shown.length;
           window.hosts = (window.hosts ?? 0) + Object.keys(app.nodePreviewImages).length;
         })"""
     )

@@ -3,14 +3,17 @@
 import math
 from collections.abc import Callable
 
-from comfy_api.latest import io
+import numpy as np
+import torch
+from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..inversion.fast_null_text import fast_null_text_inversion
 from ..inversion.noise_maps import NoiseMaps
 from ..inversion.null_text import NullText, null_text_inversion
-from ._host import gradients, latents, models, prompts, sampling
+from ._host import gradients, latents, models, pictures, prompts, sampling
 from ._host.messages import show, tell
+from .drawing import draw_curve
 from .inputs import (
     CATEGORY,
     NoiseMapsType,
@@ -108,6 +111,7 @@ class NullTextOptimize(io.ComfyNode):
                 _METHOD,
             ],
             outputs=_outputs(),
+            has_intermediate_output=True,
         )
 
     @classmethod
@@ -117,15 +121,23 @@ class NullTextOptimize(io.ComfyNode):
         name, settings = chosen("Null-Text Optimize", _METHOD, method)
         if name == "negative_prompt":
             _check_unused_at_cfg_1(model)
-            maps = _with_source_prompt(noise_maps, positive)
+            maps, errors = _with_source_prompt(noise_maps, positive), []
         else:
             run = model, positive, negative, noise_maps, cfg
-            maps = fit_null_text(*run, _INVERSIONS[name], **settings)
+            maps, errors = fit_null_text(*run, _INVERSIONS[name], **settings)
         used = f"{noise_maps.info.get('method', 'DDIM')}, {name}"
         maps = maps.replace(cfg=cfg).with_info(method=used)
         steering = [options for _, options in positive]
         entries = prompts.null_text_conditioning(model, maps, steering, options)
-        return io.NodeOutput(maps, positive, entries)
+        return io.NodeOutput(maps, positive, entries, ui=_curve(errors))
+
+
+def _curve(errors: list[float]) -> dict | None:
+    """A picture of the errors by step for the node, where there are any."""
+    if not errors:
+        return None
+    picture = torch.from_numpy(np.array(draw_curve(errors, len(errors)))) / 255
+    return ui.PreviewImage(picture[None]).as_dict()
 
 
 def fit_null_text(
@@ -137,16 +149,21 @@ def fit_null_text(
     inversion: Callable[..., NullText],
     start_from="negative",
     **settings,
-) -> NoiseMaps:
-    """The bundle of this pivot with the embeddings that `inversion` finds."""
+) -> tuple[NoiseMaps, list[float]]:
+    """The bundle of this pivot with the embeddings that `inversion` finds, and the error of each
+    step.
+    """
     start = {"negative": negative, "positive": positive}[start_from]
     uncond, _ = prompts.only_prompt(start, start_from, maps.xs.shape[1])
     guider = prompts.cfg_guider(gradients.differentiable(model), positive, negative, cfg)
 
     def loop(run: sampling.Run) -> NullText:
+        errors = []
+
         def on_step(done: int, x: Tensor, denoised: Tensor, loss: Tensor) -> None:
-            show(f"Step {done} of {len(maps.zs)}: error {loss.mean():.2g}")
-            run.on_step(done, x, denoised)
+            errors.append(loss.mean().item())
+            show(f"Step {done} of {len(maps.zs)}: error {errors[-1]:.2g}")
+            pictures.show_progress(done, len(maps.zs), draw_curve(errors, len(maps.zs)))
 
         # Copies, as these were made under inference mode.
         pivot, given = maps.xs.to(run.x_0).clone(), uncond.to(run.x_0).clone()
@@ -163,7 +180,7 @@ def fit_null_text(
     xs[-1] = maps.xs[-1]
     unit = max(maps.unit_roundoff, models.unit_roundoff(model))
     fitted = maps.replace(xs=xs, zs=zs, uncond=uncond, unit_roundoff=unit)
-    return fitted.with_info(updates=count)
+    return fitted.with_info(updates=count), losses.mean(1).tolist()
 
 
 def _with_source_prompt(maps: NoiseMaps, positive) -> NoiseMaps:

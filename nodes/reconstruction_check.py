@@ -5,7 +5,7 @@ import math
 import torch
 from comfy_api.latest import io, ui
 
-from ._host.messages import tell
+from .drawing import draw_comparison
 from .inputs import CATEGORY
 
 _PSNR_CAP = 150.0
@@ -55,14 +55,20 @@ class ReconstructionCheck(io.ComfyNode):
                 "of the same size and batch."
             )
         psnr, report, difference = _compare(reference, image)
-        tell(report)
-        shown = {**ui.PreviewImage(difference, cls=cls).as_dict(), "text": [report]}
+        triples = zip(_colours(reference), _colours(image), _colours(difference), strict=True)
+        rows = torch.stack([draw_comparison(*triple, report) for triple in triples])
+        shown = {**ui.PreviewImage(rows, cls=cls).as_dict(), "text": [report]}
         return io.NodeOutput(psnr, report, difference, ui=shown)
 
 
 def _size(image: torch.Tensor) -> str:
     batch, height, width, channels = image.shape
     return f"{batch} x {width} x {height} pixels of {channels} channels"
+
+
+def _colours(image: torch.Tensor) -> torch.Tensor:
+    """An image (batch, height, width, channels) as three colours, without transparency."""
+    return image[..., :3].expand(-1, -1, -1, 3).float()
 
 
 def _compare(reference: torch.Tensor, image: torch.Tensor) -> tuple[float, str, torch.Tensor]:

@@ -1,0 +1,93 @@
+"""Small pictures with words in them, drawn in a few milliseconds: a comparison, a curve."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+from torch.nn.functional import adaptive_max_pool2d, interpolate
+
+_GROUND, _INK, _FAINT, _LINE = "#1e1e1e", "#f0f0f0", "#8a8a8a", "#58a6ff"
+_PANEL, _GAP, _TEXT, _NARROWEST = 320, 8, 40, 640
+_CURVE_SIZE, _CURVE_TEXT, _MARGIN = (640, 360), 26, 16
+
+
+def draw_comparison(before: Tensor, after: Tensor, difference: Tensor, words: str) -> Tensor:
+    """A row of three pictures (height, width, 3) under their names, over two lines of words, which
+    are parted by the first comma; returns (height, width, 3).
+
+    A difference is made smaller by its largest values: a single wrong pixel stays visible.
+    """
+    height, width = before.shape[:2]
+    scale = _PANEL / max(height, width)
+    size = max(1, round(height * scale)), max(1, round(width * scale))
+    shrink = adaptive_max_pool2d if scale < 1 else _enlarged
+    panels = [_area(before, size), _area(after, size), _resized(difference, shrink, size)]
+    row, head = 3 * size[1] + 2 * _GAP, _TEXT + 2 * _GAP
+    whole = max(row, _NARROWEST), size[0] + 3 * head
+    canvas = Image.new("RGB", whole, _GROUND)
+    draw = ImageDraw.Draw(canvas)
+    lefts = [(whole[0] - row) // 2 + i * (size[1] + _GAP) for i in range(3)]
+    names = "before", "after", "difference"
+    for name, panel, left in zip(names, panels, lefts, strict=True):
+        _write(draw, name, (left, 0, size[1]), _FAINT)
+        canvas.paste(_as_picture(panel), (left, head))
+    if not difference.any():
+        _write(draw, "none", (lefts[-1], head + (size[0] - head) // 2, size[1]), _FAINT)
+    for i, line in enumerate(words.split(", ", 1)):
+        _write(draw, line, (_GAP, size[0] + (i + 1) * head, whole[0] - 2 * _GAP), _INK)
+    return torch.from_numpy(np.asarray(canvas) / np.float32(255))
+
+
+def draw_curve(errors: Sequence[float], steps: int) -> Image.Image:
+    """The errors of the first steps of so many, on a logarithmic scale."""
+    canvas = Image.new("RGB", _CURVE_SIZE, _GROUND)
+    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(_CURVE_TEXT)
+    left, right = _MARGIN, _CURVE_SIZE[0] - _MARGIN
+    top, bottom = _MARGIN + 2 * _CURVE_TEXT, _CURVE_SIZE[1] - _MARGIN
+    logs = [math.log10(max(error, 1e-12)) for error in errors]
+    low, high = min(logs), max(logs)
+    span = max(high - low, 1e-6)
+    places = [
+        (left + (right - left) * (i + 0.5) / steps, top + (bottom - top) * (high - log) / span)
+        for i, log in enumerate(logs)
+    ]
+    draw.line([(left, top), (left, bottom), (right, bottom)], _FAINT, 2)
+    draw.line(places, _LINE, 4, joint="curve")
+    x, y = places[-1]
+    draw.ellipse([x - 6, y - 6, x + 6, y + 6], _INK)
+    words = f"step {len(errors)} of {steps}: error {errors[-1]:.2g}"
+    draw.text((left, _MARGIN // 2), words, _INK, font)
+    largest = f"largest {max(errors):.2g}"
+    draw.text((right, _MARGIN // 2), largest, _FAINT, font, anchor="ra")
+    return canvas
+
+
+def _write(draw: ImageDraw.ImageDraw, words: str, place: tuple[int, int, int], ink: str) -> None:
+    """Words in the middle of a line (left, top, width), smaller where they do not fit."""
+    left, top, width = place
+    needed = ImageFont.load_default(_TEXT).getlength(words)
+    font = ImageFont.load_default(min(_TEXT, _TEXT * width / needed))
+    middle = left + width / 2, top + _GAP + _TEXT / 2
+    draw.text(middle, words, ink, font, anchor="mm")
+
+
+def _area(picture: Tensor, size: tuple[int, int]) -> Tensor:
+    if size[0] >= picture.shape[0]:
+        return _resized(picture, _enlarged, size)
+    return _resized(picture, lambda x, size: interpolate(x, size, mode="area"), size)
+
+
+def _enlarged(x: Tensor, size: tuple[int, int]) -> Tensor:
+    return interpolate(x, size, mode="nearest-exact")
+
+
+def _resized(picture: Tensor, resize, size: tuple[int, int]) -> Tensor:
+    """A picture (height, width, 3) resized by a function of (batch, channels, height, width)."""
+    return resize(picture.movedim(-1, 0)[None], size)[0].movedim(0, -1)
+
+
+def _as_picture(panel: Tensor) -> Image.Image:
+    return Image.fromarray((panel.clamp(0, 1) * 255).round().byte().cpu().numpy())

@@ -9,14 +9,16 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn.functional import adaptive_max_pool2d, interpolate
 
-_GROUND, _INK, _FAINT, _LINE = "#1e1e1e", "#f0f0f0", "#8a8a8a", "#58a6ff"
-_PANEL, _GAP, _TEXT, _NARROWEST = 320, 8, 40, 640
+_GROUND, _INK, _FAINT, _BLUE = "#1e1e1e", "#f0f0f0", "#a0a0a0", "#58a6ff"
+_PANEL, _GAP, _TEXT, _LINE, _NARROWEST = 320, 8, 40, 56, 260
 _CURVE_SIZE, _CURVE_TEXT, _MARGIN = (640, 360), 26, 16
 
 
-def draw_comparison(before: Tensor, after: Tensor, difference: Tensor, words: str) -> Tensor:
-    """A row of three pictures (height, width, 3) under their names, over two lines of words, which
-    are parted by the first comma; returns (height, width, 3).
+def draw_comparison(
+    before: Tensor, after: Tensor, difference: Tensor, words: Sequence[str]
+) -> Tensor:
+    """Three pictures (height, width, 3) under their names and lines of words in a square, large
+    enough to be read on a narrow node; returns (height, width, 3).
 
     A difference is made smaller by its largest values: a single wrong pixel stays visible.
     """
@@ -25,19 +27,19 @@ def draw_comparison(before: Tensor, after: Tensor, difference: Tensor, words: st
     size = max(1, round(height * scale)), max(1, round(width * scale))
     shrink = adaptive_max_pool2d if scale < 1 else _enlarged
     panels = [_area(before, size), _area(after, size), _resized(difference, shrink, size)]
-    row, head = 3 * size[1] + 2 * _GAP, _TEXT + 2 * _GAP
-    whole = max(row, _NARROWEST), size[0] + 3 * head
-    canvas = Image.new("RGB", whole, _GROUND)
+    right, below = max(size[1], _NARROWEST) + _GAP, size[0] + _LINE
+    canvas = Image.new("RGB", (2 * right - _GAP, 2 * below), _GROUND)
     draw = ImageDraw.Draw(canvas)
-    lefts = [(whole[0] - row) // 2 + i * (size[1] + _GAP) for i in range(3)]
+    places = [(0, 0), (right, 0), (0, below)]
     names = "before", "after", "difference"
-    for name, panel, left in zip(names, panels, lefts, strict=True):
-        _write(draw, name, (left, 0, size[1]), _FAINT)
-        canvas.paste(_as_picture(panel), (left, head))
+    for name, panel, (left, top) in zip(names, panels, places, strict=True):
+        _write(draw, name, (left, top, right - _GAP, _LINE), _FAINT)
+        canvas.paste(_as_picture(panel), (left + (right - _GAP - size[1]) // 2, top + _LINE))
     if not difference.any():
-        _write(draw, "none", (lefts[-1], head + (size[0] - head) // 2, size[1]), _FAINT)
-    for i, line in enumerate(words.split(", ", 1)):
-        _write(draw, line, (_GAP, size[0] + (i + 1) * head, whole[0] - 2 * _GAP), _INK)
+        _write(draw, "none", (0, below + _LINE, right - _GAP, size[0]), _FAINT)
+    line = below // len(words)
+    for i, text in enumerate(words):
+        _write(draw, text, (right, below + i * line, right - _GAP, line), _INK)
     return torch.from_numpy(np.asarray(canvas) / np.float32(255))
 
 
@@ -55,7 +57,7 @@ def draw_curve(errors: Sequence[float], steps: int) -> Image.Image:
         for i, log in enumerate(logs)
     ]
     draw.line([(left, top), (left, bottom), (right, bottom)], _FAINT, 2)
-    draw.line(places, _LINE, 4, joint="curve")
+    draw.line(places, _BLUE, 4, joint="curve")
     x, y = places[-1]
     draw.ellipse([x - 6, y - 6, x + 6, y + 6], _INK)
     words = f"step {len(errors)} of {steps}: error {errors[-1]:.2g}"
@@ -65,13 +67,14 @@ def draw_curve(errors: Sequence[float], steps: int) -> Image.Image:
     return canvas
 
 
-def _write(draw: ImageDraw.ImageDraw, words: str, place: tuple[int, int, int], ink: str) -> None:
-    """Words in the middle of a line (left, top, width), smaller where they do not fit."""
-    left, top, width = place
+def _write(
+    draw: ImageDraw.ImageDraw, words: str, place: tuple[int, int, int, int], ink: str
+) -> None:
+    """Words in the middle of a box (left, top, width, height), smaller where they do not fit."""
+    left, top, width, height = place
     needed = ImageFont.load_default(_TEXT).getlength(words)
-    font = ImageFont.load_default(min(_TEXT, _TEXT * width / needed))
-    middle = left + width / 2, top + _GAP + _TEXT / 2
-    draw.text(middle, words, ink, font, anchor="mm")
+    font = ImageFont.load_default(min(_TEXT, _TEXT * width / needed, 0.8 * height))
+    draw.text((left + width / 2, top + height / 2), words, ink, font, anchor="mm")
 
 
 def _area(picture: Tensor, size: tuple[int, int]) -> Tensor:

@@ -17,6 +17,7 @@ const HEIGHT = 400;
  * @typedef {{steps: number[], sigmas: number[], columns: number, tile: [number, number],
  *   sheets: Record<"x" | "denoised" | "z", import("./panel.js").StoredFile>, curves: Curves}} Item */
 
+// What changes with the step has a size of its own, so that a change lays out nothing around it.
 addStyle(`
 .imprint-viewer { display: flex; flex-direction: column; gap: 6px; overflow: hidden; box-sizing: border-box; padding: 4px;
   color: var(--input-text); font: 12px/1.4 sans-serif; outline-offset: -2px; border-radius: 6px; user-select: none; }
@@ -24,20 +25,21 @@ addStyle(`
 .imprint-viewer .pictures { display: flex; gap: 6px; flex: 1; min-height: 100px; }
 .imprint-viewer figure { display: flex; flex-direction: column; flex: 1; margin: 0; min-width: 0; text-align: center; }
 .imprint-viewer canvas { flex: 1; min-height: 0; width: 100%; object-fit: contain; image-rendering: pixelated; }
-.imprint-viewer .controls { display: flex; gap: 8px; align-items: center; }
+.imprint-viewer .controls { display: flex; gap: 8px; align-items: center; height: 24px; contain: strict; }
 .imprint-viewer input { flex: 1; min-width: 60px; accent-color: #4c9be8; }
 .imprint-viewer select { color: inherit; background: var(--comfy-input-bg); border: 1px solid var(--border-color); border-radius: 4px; }
 .imprint-viewer output { min-width: 13em; text-align: right; font-variant-numeric: tabular-nums; }
 .imprint-viewer .curves { display: flex; gap: 10px; }
 .imprint-viewer .curve { flex: 1; min-width: 0; }
-.imprint-viewer .words { display: flex; justify-content: space-between; gap: 6px; white-space: nowrap; font-variant-numeric: tabular-nums; }
+.imprint-viewer .words { display: flex; justify-content: space-between; gap: 6px; height: 18px; contain: strict;
+  white-space: nowrap; font-variant-numeric: tabular-nums; }
 .imprint-viewer .plot { position: relative; height: 84px; background: var(--comfy-input-bg); border: 1px solid var(--border-color);
-  border-radius: 4px; cursor: ew-resize; touch-action: none; }
+  border-radius: 4px; overflow: hidden; cursor: ew-resize; touch-action: none; }
 .imprint-viewer svg { width: 100%; height: 100%; display: block; }
 .imprint-viewer path { fill: none; stroke: #4c9be8; stroke-width: 2; vector-effect: non-scaling-stroke; }
 .imprint-viewer .expected { stroke: #d9772b; stroke-dasharray: 2 3; }
 .imprint-viewer .white { stroke: currentColor; opacity: 0.5; stroke-dasharray: 6 4; stroke-width: 1; }
-.imprint-viewer .cursor { position: absolute; top: 0; bottom: 0; width: 0; border-left: 1.5px solid var(--input-text); }
+.imprint-viewer .cursor { position: absolute; inset: 0; border-left: 1.5px solid var(--input-text); will-change: transform; }
 .imprint-viewer .note { color: var(--descrip-text); }
 .imprint-viewer [hidden], .imprint-viewer .note:empty { display: none; }
 `);
@@ -120,8 +122,8 @@ class Viewer {
     this.correlation = new Plot(curves, "correlation with the next map", pick);
     this.note = inside(this.root, "div", "note");
     this.listen();
-    new IntersectionObserver(([entry]) => {
-      this.visible = entry.isIntersecting;
+    new IntersectionObserver((entries) => {
+      this.visible = entries[entries.length - 1].isIntersecting; // the newest
       this.load();
     }).observe(this.root);
     this.receive([]);
@@ -212,8 +214,8 @@ class Viewer {
     const expected = curves.expected ? `, expected ${words(curves.expected[index])}` : "";
     this.variance.value.textContent = `${words(curves.variance[index])}${expected}`;
     this.correlation.value.textContent = words(curves.correlation?.[index]);
-    const place = `${(100 * (index + 0.5)) / this.count}%`;
-    for (const plot of [this.variance, this.correlation]) plot.cursor.style.left = place;
+    const place = `translateX(${(100 * (index + 0.5)) / this.count}%)`;
+    for (const plot of [this.variance, this.correlation]) plot.cursor.style.transform = place;
     this.draw();
   }
 

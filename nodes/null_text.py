@@ -150,9 +150,8 @@ def fit_null_text(
     start_from="negative",
     **settings,
 ) -> tuple[NoiseMaps, list[float]]:
-    """The bundle of this pivot with the embeddings that `inversion` finds, and the error of each
-    step.
-    """
+    """The pivot's bundle with the embeddings that `inversion` finds, and each step's error."""
+    steps = len(maps.zs)
     start = {"negative": negative, "positive": positive}[start_from]
     uncond, _ = prompts.only_prompt(start, start_from, maps.xs.shape[1])
     guider = prompts.cfg_guider(gradients.differentiable(model), positive, negative, cfg)
@@ -162,8 +161,8 @@ def fit_null_text(
 
         def on_step(done: int, x: Tensor, denoised: Tensor, loss: Tensor) -> None:
             errors.append(loss.mean().item())
-            show(f"Step {done} of {len(maps.zs)}: error {errors[-1]:.2g}")
-            pictures.show_progress(done, len(maps.zs), draw_curve(errors, len(maps.zs)))
+            show(f"Step {done} of {steps}: error {errors[-1]:.2g}")
+            pictures.show_progress(done, steps, draw_curve(errors, steps))
 
         # Copies, as these were made under inference mode.
         pivot, given = maps.xs.to(run.x_0).clone(), uncond.to(run.x_0).clone()

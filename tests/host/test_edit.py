@@ -1,7 +1,5 @@
 """Noise Map Edit in a graph: what the sampler makes of edited maps, and what is refused."""
 
-import importlib
-
 import pytest
 import torch
 from comfy import latent_formats
@@ -104,47 +102,6 @@ def test_colour_moves_the_picture_towards_its_target(edit, sample, maps, demo):
     assert change[0] < -0.02
 
 
-def test_a_picked_colour_is_a_flat_target_and_a_connected_one_comes_first(edit, maps):
-    flat = torch.tensor([-1.0, 0.2, 1.0]).view(1, 3, 1, 1).expand(1, 3, 4, 4)
-    wired = edit(maps, "colour", target={"samples": flat}, strength=0.2)
-    picked = edit(maps, "colour", colour="#0099ff", strength=0.2)
-    assert (picked.zs - wired.zs).abs().max() <= 1e-5
-    both = edit(maps, "colour", target={"samples": flat}, colour="#ff0000", strength=0.2)
-    assert both.zs.equal(wired.zs)
-    assert picked.info["edits"] == ["colour, strength 0.2, colour #0099ff, steps 0 to 9"]
-    assert both.info["edits"] == ["colour, strength 0.2, steps 0 to 9"]
-
-
-@pytest.mark.parametrize(
-    "shape", ["SD15 4", "SDXL 4", "SD3 16", "Flux2 128", "Wan21 16", "ChromaRadiance 3"]
-)
-def test_a_picked_colour_is_what_the_host_previews(maps, shape):
-    """Also where one cell holds the channels of several pixels (Flux 2), and in a video."""
-    latents = importlib.import_module("imprint_pack.nodes._host.latents")
-    name, channels = shape.split()
-    xs = torch.zeros(2, 1, int(channels), *([3] if name == "Wan21" else []), 6, 4)
-    bundle = maps.replace(xs=xs, latent_format=name)
-    flat = latents.flat_colour(bundle, (-0.75, 0.0, 0.5))
-    assert flat.shape == xs.shape[1:]
-    shown = latents.preview(bundle, flat) * 2 - 1
-    assert (shown - torch.tensor([-0.75, 0.0, 0.5])).abs().max() < 0.02
-
-
-@pytest.mark.parametrize(
-    ("colour", "name", "message"),
-    [
-        ("blue", "ChromaRadiance", "colour is blue: pick one, such as #2060c0"),
-        (7, "ChromaRadiance", "colour is 7: pick one"),
-        ("#00ff00", "Hunyuan3Dv2", "does not know the colours of Hunyuan3Dv2 latents: connect a t"),
-    ],
-)
-def test_colours_that_cannot_be_picked_are_named(edit, maps, colour, name, message):
-    wide = {"xs": maps.xs[:, :, [0, 1, 2, 0]], "zs": maps.zs[:, :, [0, 1, 2, 0]]}
-    bundle = maps.replace(latent_format=name, **wide if name == "Hunyuan3Dv2" else {})
-    with pytest.raises(ValueError, match=message):
-        edit(bundle, "colour", colour=colour, strength=0.05)
-
-
 def test_the_node_as_it_comes_moves_the_picture_of_every_model(node, nodes_by_id, maps):
     (moved,) = node("NoiseMapEdit", noise_maps=maps)
     assert not moved.zs.equal(maps.zs)
@@ -202,8 +159,9 @@ def test_batches_of_other_sizes_can_be_edited(edit, invert, sample, name, demo):
 def test_whole_cells_are_said_where_a_shift_is_rounded(edit, maps, caplog):
     """Latent cells of SD 1.5 are 8 pixels wide."""
     caplog.set_level("INFO")
-    shifted = edit(maps.replace(latent_format="SD15"), "shift", x=13, y=0, fill="wrap")
-    assert shifted.xs.equal(maps.xs.roll(2, -1))
+    wide = {"xs": maps.xs[:, :, [0, 1, 2, 0]], "zs": maps.zs[:, :, [0, 1, 2, 0]]}
+    shifted = edit(maps.replace(latent_format="SD15", **wide), "shift", x=13, y=0, fill="wrap")
+    assert shifted.xs.equal(wide["xs"].roll(2, -1))
     assert "Shifted by 16 x 0 pixels, whole latent cells." in caplog.text
 
 

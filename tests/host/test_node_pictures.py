@@ -32,48 +32,37 @@ def default(spec: list):
     return settings.get("default", first)
 
 
+INVERT = {**WIRES, "latent_image": ["encoded", 0], "steps": 4, "cfg": 1.0}
+SHIFT = {"operation": "shift", "operation.x": 4, "operation.y": 0, "operation.fill": "wrap"}
+FAST = {"method": "fast", "method.inner_steps": 1, "method.learning_rate": 0.05}
+EDITED = {"noise_maps": ["inverted", 0], **SHIFT, "operation.variation": 0}
+FITTED = {**WIRES, "noise_maps": ["inverted", 0], "cfg": 3.0, **FAST}
+
+
+def sampled(source: str, cfg: float) -> tuple[str, dict]:
+    return "ImprintInvertedSampler", {**WIRES, "noise_maps": [source, 0], "cfg": cfg}
+
+
+WAYS = {
+    "edit": {
+        "inverted": ("ImprintEFDDPMInvert", {**INVERT, "skip_steps": 0}),
+        "edited": ("ImprintNoiseMapEdit", EDITED),
+        "sampled": sampled("edited", 1.0),
+        "look": ("ImprintInspectNoiseMaps", {"noise_maps": ["edited", 0]}),
+    },
+    "null text": {
+        "inverted": ("ImprintDDIMInvert", INVERT),
+        "fitted": ("ImprintNullTextOptimize", FITTED),
+        "sampled": sampled("fitted", 3.0),
+    },
+}
+
+
 @pytest.fixture(scope="module")
 def shown(server):
     """The outputs of a run and of the same one from the cache, of two ways to the picture."""
-    found = {}
-    invert = {**WIRES, "latent_image": ["encoded", 0], "steps": 4, "cfg": 1.0}
-    shift = {"operation": "shift", "operation.x": 4, "operation.y": 0, "operation.fill": "wrap"}
-    ways = {
-        "edit": {
-            "inverted": ("ImprintEFDDPMInvert", {**invert, "skip_steps": 0}),
-            "edited": (
-                "ImprintNoiseMapEdit",
-                {"noise_maps": ["inverted", 0], **shift, "operation.variation": 0},
-            ),
-            "sampled": (
-                "ImprintInvertedSampler",
-                {**WIRES, "noise_maps": ["edited", 0], "cfg": 1.0},
-            ),
-            "look": ("ImprintInspectNoiseMaps", {"noise_maps": ["edited", 0]}),
-        },
-        "null text": {
-            "inverted": ("ImprintDDIMInvert", invert),
-            "fitted": (
-                "ImprintNullTextOptimize",
-                {
-                    **WIRES,
-                    "noise_maps": ["inverted", 0],
-                    "cfg": 3.0,
-                    "method": "fast",
-                    "method.inner_steps": 1,
-                    "method.learning_rate": 0.05,
-                },
-            ),
-            "sampled": (
-                "ImprintInvertedSampler",
-                {**WIRES, "noise_maps": ["fitted", 0], "cfg": 3.0},
-            ),
-        },
-    }
-    for way, nodes in ways.items():
-        asked = prompt(server, **nodes)
-        found[way] = [server.run(asked) for _ in range(2)]
-    return found
+    asked = {way: prompt(server, **nodes) for way, nodes in WAYS.items()}
+    return {way: [server.run(graph) for _ in range(2)] for way, graph in asked.items()}
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,8 @@ Found = tuple[dict[str, Tensor], int]
 def fit(task: Task, pivot: NoiseMaps, cfg: float, inversion: Callable[..., NullText]) -> Found:
     """Scores per world, and evaluations per picture."""
     run = task.model, task.source_prompt, task.empty, pivot, cfg
-    maps = fit_null_text(*run, inversion).replace(cfg=cfg)
+    maps, _ = fit_null_text(*run, inversion)
+    maps = maps.replace(cfg=cfg)
     return reconstruct_and_edit(task, maps, cfg)[0], evaluations(maps)
 
 

@@ -125,11 +125,14 @@ def check_noise_maps(maps: NoiseMaps) -> None:
 
 def chosen(node: str, menu: io.DynamicCombo.Input, value) -> tuple[str, dict]:
     """Choice and settings of a dynamic menu; the host does not check what is wired or unknown."""
-    options = {option.key: {i.id for i in option.inputs} for option in menu.options}
-    settings = dict(value) if isinstance(value, dict) else {menu.id: value}
+    options = {option.key: option.inputs for option in menu.options}
+    given = value if isinstance(value, dict) else {menu.id: value}
+    settings = {key: setting for key, setting in given.items() if setting is not None}
     name = settings.pop(menu.id, None)
-    unset = [key for key, setting in settings.items() if setting is None or type(setting) is list]
-    if not isinstance(name, str) or options.get(name) != set(settings) or unset:
+    inputs = options.get(name, []) if isinstance(name, str) else []
+    needed, known = {i.id for i in inputs if not i.optional}, {i.id for i in inputs}
+    wired = [key for key, setting in settings.items() if type(setting) is list]
+    if name not in [*options] or not needed <= set(settings) <= known or wired:
         raise ValueError(
             f"{node} does not know this {menu.id} ({str(value)[:60]}): choose "
             f"{', '.join(options)} in its menu, with all settings."

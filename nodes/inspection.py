@@ -1,15 +1,14 @@
 """What is in noise maps: plots and strips, and single latents for stock nodes."""
 
-import math
-
 import torch
 from comfy_api.latest import io, ui
 
 from ..inversion.noise_maps import NoiseMaps
-from ..inversion.statistics import recover_denoised, variance_per_step
+from ..inversion.statistics import recover_denoised
 from ._host import latents
 from .inputs import CATEGORY, MAX_STEPS, check_noise_maps, noise_maps_input
-from .plots import draw_noise_maps, shown_steps
+from .plots import draw_noise_maps
+from .viewer import previews, scaled, viewer_data
 
 
 class InspectNoiseMaps(io.ComfyNode):
@@ -34,28 +33,17 @@ class InspectNoiseMaps(io.ComfyNode):
     @classmethod
     def execute(cls, noise_maps) -> io.NodeOutput:
         check_noise_maps(noise_maps)
-        image = torch.stack([_picture(noise_maps, i) for i in range(noise_maps.xs.shape[1])])
-        return io.NodeOutput(image, ui=ui.PreviewImage(image, cls=cls))
+        found = [_inspected(noise_maps, i) for i in range(noise_maps.xs.shape[1])]
+        image = torch.stack([picture for picture, _ in found])
+        shown = ui.PreviewImage(image, cls=cls).as_dict()
+        return io.NodeOutput(image, ui={**shown, "imprint_steps": [data for _, data in found]})
 
 
-def _picture(maps: NoiseMaps, i: int) -> torch.Tensor:
-    """Plots and strips (height, width, 3) of one image of a batch."""
+def _inspected(maps: NoiseMaps, i: int) -> tuple[torch.Tensor, dict]:
+    """Of one image of a batch: plots and strips (height, width, 3), and what the viewer needs."""
     item = maps.replace(xs=maps.xs[:, i : i + 1], zs=maps.zs[:, i : i + 1], uncond=None)
-    shown = shown_steps(item)
-    levels = [math.hypot(step.alpha, step.sigma) for step in item.schedule.steps]
-    rms = variance_per_step(item.zs).sqrt().clamp(min=1e-6)
-    strips = {
-        "x": _scaled(item.xs[:-1], torch.tensor(levels)),
-        "denoised": recover_denoised(item),
-        "z": _scaled(item.zs, rms),
-    }
-    previews = {name: latents.preview(item, row[shown, 0]) for name, row in strips.items()}
-    return draw_noise_maps(item, previews)
-
-
-def _scaled(values: torch.Tensor, scales: torch.Tensor) -> torch.Tensor:
-    """Values of each step (steps, ...) divided by its scale (steps,)."""
-    return values / scales.view(-1, *[1] * (values.ndim - 1))
+    pictures = previews(item)
+    return draw_noise_maps(item, pictures), viewer_data(item, pictures)
 
 
 class NoiseMapsToLatent(io.ComfyNode):
@@ -119,5 +107,5 @@ def _at_step(maps: NoiseMaps, what: str, step: int) -> torch.Tensor:
             "step to 1 or more."
         )
     if what == "x":
-        values = _scaled(values, torch.tensor(alphas))
+        values = scaled(values, torch.tensor(alphas))
     return values.flatten(0, 1) if step == -1 else values[step]

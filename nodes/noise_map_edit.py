@@ -3,6 +3,7 @@
 from comfy_api.latest import io
 
 from ..inversion.edits import blend
+from ..inversion.noise_maps import NoiseMaps
 from ._host import latents
 from ._host.messages import tell
 from .inputs import (
@@ -14,7 +15,8 @@ from .inputs import (
     mask_input,
     noise_maps_input,
 )
-from .operations import OPERATIONS
+from .operations import OPERATIONS, cell_size
+from .viewer import save_temp
 
 _ALIASES = ["shift", "flip", "rotate", "colour", "color", "renoise", "mix", "blend"]
 _OPERATION = io.DynamicCombo.Input(
@@ -35,6 +37,7 @@ class NoiseMapEdit(io.ComfyNode):
             description="Edits an image in its noise maps: shifts, mirrors, turns, amplifies, "
             "colours, renoises or mixes them. Sample them afterwards; edits can follow edits.",
             search_aliases=_ALIASES,
+            has_intermediate_output=True,
             inputs=[
                 noise_maps_input("The image as noise maps."),
                 _OPERATION,
@@ -64,7 +67,17 @@ class NoiseMapEdit(io.ComfyNode):
         if mask is not None:
             edited = blend(noise_maps, edited, latents.fit_mask(mask, noise_maps.xs.shape[1:]))
         edits = [*noise_maps.info.get("edits", []), _words(name, settings, mask, span)]
-        return io.NodeOutput(edited.with_info(edits=edits))
+        shown = {"imprint_picture": [_thumbnail(noise_maps)]}
+        return io.NodeOutput(edited.with_info(edits=edits), ui=shown)
+
+
+def _thumbnail(maps: NoiseMaps) -> dict:
+    """What `js/noise_map_edit.js` shows: a small picture of the first image, and the sides of that
+    image and of a latent cell in pixels.
+    """
+    cell, (height, width) = cell_size(maps), maps.xs.shape[-2:]
+    (file,) = save_temp(latents.preview(maps, maps.xs[-1][:1]))
+    return {"file": file, "size": [width * cell, height * cell], "cell": cell}
 
 
 def _span(first: int, last: int, steps: int) -> range:
@@ -80,8 +93,11 @@ def _span(first: int, last: int, steps: int) -> range:
 
 def _words(name: str, settings: dict, mask, span: range) -> str:
     """One edit in words, for the bundle's info."""
+    unused = ["colour"] if "target" in settings else []
     values = [
-        f"{key} {value}" for key, value in settings.items() if isinstance(value, (str, int, float))
+        f"{key} {value}"
+        for key, value in settings.items()
+        if isinstance(value, (str, int, float)) and key not in unused
     ]
     where = [] if mask is None else ["in a mask"]
     when = [f"steps {span.start} to {span[-1]}"] if OPERATIONS[name].by_steps else []

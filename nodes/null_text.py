@@ -1,18 +1,17 @@
 """Null-Text Optimize: from a DDIM inversion to one unconditional embedding per step."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
-import torch
 from comfy_api.latest import io
-from torch import Tensor
 
 from ..inversion.fast_null_text import fast_null_text_inversion
 from ..inversion.noise_maps import NoiseMaps
 from ..inversion.null_text import NullText, null_text_inversion
+from . import error_curve
 from ._host import gradients, latents, models, prompts, sampling
 from ._host.messages import said, tell
-from ._host.progress import curve, duration
+from ._host.progress import duration
 from .inputs import (
     CATEGORY,
     NoiseMapsType,
@@ -120,15 +119,15 @@ class NullTextOptimize(io.ComfyNode):
         name, settings = chosen("Null-Text Optimize", _METHOD, method)
         if name == "negative_prompt":
             _check_unused_at_cfg_1(model)
-            maps = _with_source_prompt(noise_maps, positive)
+            maps, errors = _with_source_prompt(noise_maps, positive), []
         else:
             run = model, positive, negative, noise_maps, cfg
-            maps = fit_null_text(*run, _INVERSIONS[name], **settings)
+            maps, errors = fit_null_text(*run, _INVERSIONS[name], **settings)
         used = f"{noise_maps.info.get('method', 'DDIM')}, {name}"
         maps = maps.replace(cfg=cfg).with_info(method=used)
         steering = [options for _, options in positive]
         entries = prompts.null_text_conditioning(model, maps, steering, options)
-        return io.NodeOutput(maps, positive, entries, ui=said())
+        return io.NodeOutput(maps, positive, entries, ui={**said(), **error_curve.shown(errors)})
 
 
 def fit_null_text(
@@ -140,23 +139,19 @@ def fit_null_text(
     inversion: Callable[..., NullText],
     start_from="negative",
     **settings,
-) -> NoiseMaps:
-    """The bundle of this pivot with the embeddings that `inversion` finds."""
+) -> tuple[NoiseMaps, list[float]]:
+    """The pivot's bundle with the embeddings that `inversion` finds, and each step's error."""
     start = {"negative": negative, "positive": positive}[start_from]
     uncond, _ = prompts.only_prompt(start, start_from, maps.xs.shape[1])
     guider = prompts.cfg_guider(gradients.differentiable(model), positive, negative, cfg)
 
+    watched = error_curve.watched(len(maps.zs))
+
     def loop(run: sampling.Run) -> NullText:
-        losses = list[Tensor]()
-
-        def on_step(done: int, x: Tensor, denoised: Tensor, loss: Tensor) -> None:
-            losses.append(loss.mean())
-            run.on_step(done, x, denoised, lambda: _errors(losses))
-
         # Copies, as these were made under inference mode.
         pivot, given = maps.xs.to(run.x_0).clone(), uncond.to(run.x_0).clone()
         guide = prompts.UncondGuide(guider, run.extra_args)
-        return inversion(guide, pivot, maps.schedule, given, on_step=on_step, **settings)
+        return inversion(guide, pivot, maps.schedule, given, on_step=watched, **settings)
 
     picture = latents.sampled_latent(model, maps.xs[-1], 0.0)
     found, cost = gradients.run_with_gradients(guider, picture, maps.schedule, loop)
@@ -164,19 +159,14 @@ def fit_null_text(
     count = updates.float().mean(1).sum().item()  # of one image
     tell(
         f"Null text: {count:.0f} updates in {len(updates)} steps, {duration(cost.seconds)}, "
-        f"{_errors(losses.mean(1))}."
+        f"error {losses[-1].mean():.2g}."
     )
     zs = maps.zs.new_zeros(maps.zs.shape)
     zs[-1] = maps.xs[-1] - xs[-1]
     xs[-1] = maps.xs[-1]
     unit = max(maps.unit_roundoff, models.unit_roundoff(model))
-    return maps.replace(xs=xs, zs=zs, uncond=uncond, unit_roundoff=unit).with_info(updates=count)
-
-
-def _errors(losses: Iterable[Tensor]) -> str:
-    """The errors of the steps so far: the last one, and all as a curve."""
-    values = torch.stack([*losses]).tolist()
-    return f"error {values[-1]:.2g} {curve(values)}"
+    fitted = maps.replace(xs=xs, zs=zs, uncond=uncond, unit_roundoff=unit)
+    return fitted.with_info(updates=count), losses.mean(1).tolist()
 
 
 def _with_source_prompt(maps: NoiseMaps, positive) -> NoiseMaps:

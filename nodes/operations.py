@@ -1,5 +1,6 @@
 """The operations of Noise Map Edit: what each asks for, and which edit of `inversion` it makes."""
 
+import re
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -12,7 +13,7 @@ from ._host import latents
 from ._host.messages import tell
 from .inputs import NoiseMapsType, check_noise_maps, seeded_noise
 
-_FARTHEST = 16384
+_FARTHEST, _BLUE = 16384, "#2060c0"
 _SIDES = {"horizontal": -1, "vertical": -2}
 
 
@@ -34,8 +35,13 @@ def _amount(default: float, tooltip: str) -> io.Float.Input:
     )
 
 
+def cell_size(maps: NoiseMaps) -> int:
+    """The side of a latent cell in pixels."""
+    return latents.latent_format(maps).spacial_downscale_ratio
+
+
 def _shift(maps: NoiseMaps, span: range, x, y, fill, variation) -> NoiseMaps:
-    cell = latents.latent_format(maps).spacial_downscale_ratio
+    cell = cell_size(maps)
     right, down = round(x / cell), round(y / cell)
     if right == down == 0:
         raise ValueError(
@@ -60,8 +66,14 @@ def _gain(maps: NoiseMaps, span: range, gain) -> NoiseMaps:
     return edits.amplify(maps, gain, span)
 
 
-def _colour(maps: NoiseMaps, span: range, target, strength) -> NoiseMaps:
-    return edits.push_colour(maps, latents.like_maps(maps, target), strength, span)
+def _colour(maps: NoiseMaps, span: range, strength, colour=_BLUE, target=None) -> NoiseMaps:
+    if target is not None:
+        goal = latents.like_maps(maps, target)
+    elif isinstance(colour, str) and re.fullmatch("#[0-9a-fA-F]{6}", colour):
+        goal = latents.flat_colour(maps, tuple(c / 127.5 - 1 for c in bytes.fromhex(colour[1:])))
+    else:
+        raise ValueError(f"colour is {str(colour)[:20]}: pick one, such as {_BLUE}.")
+    return edits.push_colour(maps, goal, strength, span)
 
 
 def _renoise(maps: NoiseMaps, span: range, kind, amount, variation) -> NoiseMaps:
@@ -81,7 +93,8 @@ OPERATIONS = {
         [
             io.Int.Input(
                 "x",
-                default=0,
+                # At least one cell of every latent format, and less than the demo model's 32.
+                default=24,
                 min=-_FARTHEST,
                 max=_FARTHEST,
                 tooltip="Pixels to the right; rounded to whole latent cells (8 pixels in Stable "
@@ -148,8 +161,9 @@ OPERATIONS = {
         [
             io.Latent.Input(
                 "target",
-                tooltip="The colour to push to: any image or a flat colour through VAE Encode. It "
-                "is resized.",
+                optional=True,
+                tooltip="Another picture to push to, through VAE Encode, in place of the colour "
+                "below. It is resized.",
             ),
             io.Float.Input(
                 "strength",
@@ -160,6 +174,12 @@ OPERATIONS = {
                 round=0.0001,
                 tooltip="How hard each step pushes. 0.05 is the paper's for 100 steps; with fewer "
                 "steps set it higher. Negative pushes away.",
+            ),
+            io.Color.Input(
+                "colour",
+                default=_BLUE,
+                optional=True,
+                tooltip="The colour to push to. It has no effect while a target is connected.",
             ),
         ],
         by_steps=True,

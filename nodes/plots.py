@@ -12,6 +12,7 @@ from ..inversion.statistics import (
     variance_per_step,
     white_angle_density,
 )
+from .viewer import MOST_STEPS, spread
 
 INK, MAPS, WHITE, EXPECTED = "#333333", "#1f6fb4", "#9a9a9a", "#d9772b"
 STYLE = {
@@ -35,7 +36,7 @@ _COLUMNS, _BINS, _DPI = 8, 36, 100
 def draw_noise_maps(maps: NoiseMaps, strips: dict[str, Tensor]) -> Tensor:
     """One picture (height, width, 3) of a bundle with one image.
 
-    `strips` holds preview colours (count, height, width, 3) by name; a row of `_COLUMNS` is shown.
+    `strips` holds the bundle's `previews`; `_COLUMNS` of each are shown.
     """
     try:  # here, so that starting ComfyUI does not import it
         import matplotlib
@@ -55,12 +56,6 @@ def draw_noise_maps(maps: NoiseMaps, strips: dict[str, Tensor]) -> Tensor:
         _draw_strips(maps, strips, halves[1, 0])
         canvas.draw()
     return torch.from_numpy(np.asarray(canvas.buffer_rgba())[..., :3] / np.float32(255))
-
-
-def shown_steps(maps: NoiseMaps) -> list[int]:
-    """The steps that strips show, first and last among them."""
-    steps = len(maps.zs)
-    return torch.linspace(0, steps - 1, min(_COLUMNS, steps)).round().int().tolist()
 
 
 def _draw_statistics(maps: NoiseMaps, axes) -> None:
@@ -107,13 +102,14 @@ def draw_angles(axis, maps_by_name: dict[str, tuple[Tensor, str]]) -> None:
 
 
 def _draw_strips(maps: NoiseMaps, strips: dict[str, Tensor], figure) -> None:
-    shown = shown_steps(maps)
-    axes = figure.subplots(len(strips), len(shown), squeeze=False)
+    steps = spread(len(maps.zs), MOST_STEPS)
+    picked = spread(len(steps), _COLUMNS)
+    axes = figure.subplots(len(strips), len(picked), squeeze=False)
     for row, (name, pictures) in zip(axes, strips.items(), strict=True):
-        for axis, picture in zip(row, pictures, strict=True):
+        for axis, picture in zip(row, pictures[picked], strict=True):
             axis.imshow(picture.numpy(), interpolation="nearest")
             axis.set(xticks=[], yticks=[])
             axis.spines[:].set_visible(False)
         row[0].set_ylabel(name)
-    for axis, i in zip(axes[0], shown, strict=True):
+    for axis, i in zip(axes[0], [steps[i] for i in picked], strict=True):
         axis.set_title(rf"step {i}, $\sigma$ {maps.schedule.sigmas[i]:.2g}", fontsize=12)

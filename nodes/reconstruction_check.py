@@ -5,7 +5,7 @@ import math
 import torch
 from comfy_api.latest import io, ui
 
-from ._host.messages import tell
+from .drawing import draw_comparison
 from .inputs import CATEGORY
 
 _PSNR_CAP = 150.0
@@ -54,9 +54,12 @@ class ReconstructionCheck(io.ComfyNode):
                 f"reference is {_size(reference)} and image is {_size(image)}: connect two images "
                 "of the same size and batch."
             )
-        psnr, report, difference = _compare(reference, image)
-        tell(report)
-        shown = {**ui.PreviewImage(difference, cls=cls).as_dict(), "text": [report]}
+        psnr, words, difference = _compare(reference, image)
+        first, verdict, *rest = words
+        report = f"{first} ({verdict}), {' '.join(rest[:2])}, {rest[2]}"
+        triples = zip(_colours(reference), _colours(image), _colours(difference), strict=True)
+        pictures = torch.stack([draw_comparison(*triple, words) for triple in triples])
+        shown = {**ui.PreviewImage(pictures, cls=cls).as_dict(), "text": [report]}
         return io.NodeOutput(psnr, report, difference, ui=shown)
 
 
@@ -65,9 +68,14 @@ def _size(image: torch.Tensor) -> str:
     return f"{batch} x {width} x {height} pixels of {channels} channels"
 
 
-def _compare(reference: torch.Tensor, image: torch.Tensor) -> tuple[float, str, torch.Tensor]:
-    """PSNR in dB, one line of text, and the difference (batch, height, width, channels) amplified
-    until it shows.
+def _colours(image: torch.Tensor) -> torch.Tensor:
+    """An image (batch, height, width, channels) as three colours, without transparency."""
+    return image[..., :3].expand(-1, -1, -1, 3).float()
+
+
+def _compare(reference: torch.Tensor, image: torch.Tensor) -> tuple[float, list[str], torch.Tensor]:
+    """PSNR in dB, what was measured in words, and the difference (batch, height, width, channels)
+    amplified until it shows.
     """
     difference = (reference - image).abs()
     if not difference.numel():
@@ -81,6 +89,5 @@ def _compare(reference: torch.Tensor, image: torch.Tensor) -> tuple[float, str, 
     largest = difference.max().item()
     gain = min(max(1, int(1 / max(largest, 1e-12))), 255)
     verdict = next(word for limit, word in _VERDICTS if psnr >= limit)
-    largest_step = f"largest difference {largest * 255:.3g} of 255, shown x{gain}"
-    report = f"PSNR {psnr:.1f} dB ({verdict}), {largest_step}"
-    return psnr, report, (difference * gain).clamp(0, 1)
+    words = [f"PSNR {psnr:.1f} dB", verdict, "largest difference", f"{largest * 255:.3g} of 255"]
+    return psnr, [*words, f"shown x{gain}"], (difference * gain).clamp(0, 1)

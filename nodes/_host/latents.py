@@ -100,6 +100,28 @@ def like_maps(maps: NoiseMaps, latent: dict) -> Tensor:
     return latent_format(maps).process_in(samples)
 
 
+def flat_colour(maps: NoiseMaps, colour: tuple[float, ...]) -> Tensor:
+    """One latent of the noise maps that the host previews as this colour, red, green and blue in
+    -1..1: of all that do, the smallest.
+    """
+    kind, (_, channels, *spatial) = latent_format(maps), maps.xs.shape[1:]
+    if not kind.latent_rgb_factors and channels != 3:
+        raise ValueError(
+            f"This ComfyUI does not know the colours of {maps.latent_format} latents: connect a "
+            "target through VAE Encode."
+        )
+    factors = torch.tensor(kind.latent_rgb_factors or torch.eye(3).tolist())
+    bias = torch.tensor(kind.latent_rgb_factors_bias or (0.0, 0.0, 0.0))
+    values = factors.T.pinverse() @ (torch.tensor(colour) - bias)
+    if (
+        kind.latent_rgb_factors_reshape
+    ):  # it moves channels of one cell to the cells of a finer grid
+        channel = torch.arange(channels).view(1, -1, 1, 1)
+        places = kind.latent_rgb_factors_reshape(channel)[0]  # (factors, height, width)
+        values = values.view(-1, 1, 1).expand(places.shape).flatten()[places.flatten().argsort()]
+    return values.view(1, -1, *[1] * len(spatial)).expand(maps.xs.shape[1:]).contiguous()
+
+
 def fit_mask(mask: Tensor, shape: tuple[int, ...]) -> Tensor:
     """A MASK (batch, height, width) in a latent's shape, resized as the host's noise masks are."""
     if not mask.numel() or not mask.isfinite().all():

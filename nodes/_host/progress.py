@@ -1,8 +1,7 @@
 """How far a run is, and what it cost."""
 
-import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 from torch import Tensor
@@ -10,7 +9,6 @@ from torch import Tensor
 from .messages import show
 
 _PAUSE = 0.5  # seconds between two lines
-_BLOCKS, _WIDTH = "\u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588", 24
 
 
 class Cost(NamedTuple):
@@ -65,11 +63,3 @@ def duration(seconds: float) -> str:
     if seconds < 99.5:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min"
-
-
-def curve(values: Sequence[float]) -> str:
-    """Values above 0 as a row of blocks, by their logarithms."""
-    count = min(_WIDTH, len(values))
-    logs = [math.log(max(values[i * len(values) // count], 1e-30)) for i in range(count)]
-    least, span = min(logs), max(logs) - min(logs) or 1
-    return "".join(_BLOCKS[int(7.99 * (value - least) / span)] for value in logs)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from comfy import latent_formats
 
 STEPS = 10
 
@@ -101,6 +102,17 @@ def test_colour_moves_the_picture_towards_its_target(edit, sample, maps, demo):
     assert change[0] < -0.02
 
 
+def test_the_node_as_it_comes_moves_the_picture_of_every_model(node, nodes_by_id, maps):
+    (moved,) = node("NoiseMapEdit", noise_maps=maps)
+    assert not moved.zs.equal(maps.zs)
+    menu = next(i for i in nodes_by_id["NoiseMapEdit"].GET_SCHEMA().inputs if i.id == "operation")
+    pixels = next(i.default for i in menu.options[0].inputs if i.id == "x")
+    kinds = [kind for kind in vars(latent_formats).values() if isinstance(kind, type)]
+    cells = {kind.spacial_downscale_ratio for kind in kinds if hasattr(kind, "latent_channels")}
+    assert len(cells) > 4
+    assert all(round(pixels / cell) >= 1 for cell in cells)
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float64, torch.uint8, torch.bool], ids=str)
 def test_masks_of_any_precision_are_taken(edit, maps, dtype):
     mask = torch.zeros(1, 32, 32)
@@ -147,8 +159,9 @@ def test_batches_of_other_sizes_can_be_edited(edit, invert, sample, name, demo):
 def test_whole_cells_are_said_where_a_shift_is_rounded(edit, maps, caplog):
     """Latent cells of SD 1.5 are 8 pixels wide."""
     caplog.set_level("INFO")
-    shifted = edit(maps.replace(latent_format="SD15"), "shift", x=13, y=0, fill="wrap")
-    assert shifted.xs.equal(maps.xs.roll(2, -1))
+    wide = {"xs": maps.xs[:, :, [0, 1, 2, 0]], "zs": maps.zs[:, :, [0, 1, 2, 0]]}
+    shifted = edit(maps.replace(latent_format="SD15", **wide), "shift", x=13, y=0, fill="wrap")
+    assert shifted.xs.equal(wide["xs"].roll(2, -1))
     assert "Shifted by 16 x 0 pixels, whole latent cells." in caplog.text
 
 

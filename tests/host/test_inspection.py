@@ -1,14 +1,19 @@
 """Recorded maps, the plots, and latents taken out of a bundle."""
 
 import importlib
+import json
 import sys
+from pathlib import Path
 
+import folder_paths
 import latent_preview
+import numpy as np
 import pytest
 import torch
 from comfy import latent_formats, sample, samplers
 from imprint_pack.inversion.schedule import Schedule
 from imprint_pack.inversion.statistics import recover_denoised, variance_per_step
+from PIL import Image
 
 STEPS = 20
 SIZE = {"samples": torch.zeros(2, 3, 32, 24)}
@@ -84,11 +89,58 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_bundles_of_every_kind_are_drawn(node, maps, kind):
+def test_bundles_of_every_kind_are_drawn(nodes_by_id, maps, kind):
     bundle = KINDS[kind](maps.replace(xs=maps.xs[:, :1], zs=maps.zs[:, :1]))
-    (image,) = node("InspectNoiseMaps", noise_maps=bundle)
+    found = nodes_by_id["InspectNoiseMaps"].execute(bundle)
+    (image,) = found.result
     assert len(image) == 1
     assert image.std() > 0.05  # ink on white
+    (data,) = found.ui["imprint_steps"]
+    json.dumps(data, allow_nan=False)
+    assert all(len(curve) == len(data["steps"]) for curve in data["curves"].values())
+    assert ("correlation" in data["curves"]) == (kind not in ("no noise", "one step"))
+
+
+def test_the_viewer_gets_every_step_of_each_image(nodes_by_id, maps):
+    latents = importlib.import_module("imprint_pack.nodes._host.latents")
+    data = nodes_by_id["InspectNoiseMaps"].execute(maps).ui["imprint_steps"]
+    assert len(data) == 2
+    assert data[1]["steps"] == list(range(STEPS))
+    assert data[1]["tile"] == [32, 32]
+    variance = variance_per_step(maps.zs[:, 1:])
+    assert data[1]["curves"]["variance"][:-1] == pytest.approx(variance[:-1].tolist())
+    assert data[1]["curves"]["variance"][-1] is None  # the last step adds no noise
+    file = Path(folder_paths.get_temp_directory(), data[1]["sheets"]["denoised"]["filename"])
+    sheet = np.asarray(Image.open(file))
+    expected = latents.preview(maps, recover_denoised(maps)[7, 1:])[0]
+    row, column = divmod(7, data[1]["columns"])
+    found = sheet[row * 32 : row * 32 + 32, column * 32 : column * 32 + 32]
+    assert np.abs(found / 255 - expected.numpy()).max() <= 1 / 255
+
+
+def test_pictures_of_long_and_large_bundles_stay_small():
+    viewer = importlib.import_module("imprint_pack.nodes.viewer")
+    assert viewer.spread(1000, viewer.MOST_STEPS)[-1] == 999
+    assert len(viewer.spread(1000, viewer.MOST_STEPS)) == 128
+    assert viewer._fitted(torch.rand(2, 400, 200, 3)).shape == (2, 128, 64, 3)
+
+
+def test_a_single_wrong_pixel_shows_in_a_comparison(nodes_by_id):
+    image = torch.full((1, 1500, 1000, 3), 0.5)
+    other = image.clone()
+    other[0, 700, 300] = 0.6
+    compare = nodes_by_id["ReconstructionCheck"].execute
+    drawing = importlib.import_module("imprint_pack.nodes.drawing")
+    same, wrong = (compare(image, picture) for picture in (image, other))
+    words = same.ui["text"][0].split(", ")
+    assert words[0] == "PSNR 150.0 dB (exact)"
+    black, dotted = (
+        drawing.draw_comparison(image[0], image[0], found.result[2][0], ["1"])
+        for found in (same, wrong)
+    )
+    panel = slice(drawing._LINE * 2 + drawing._PANEL, None), slice(0, 200)
+    assert dotted[panel].max() > 0.8
+    assert black[panel].max() < 0.8  # "none", in grey
 
 
 def test_a_host_without_matplotlib_is_told_what_to_install(node, maps, monkeypatch):

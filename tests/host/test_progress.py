@@ -30,12 +30,6 @@ def test_a_cost_is_one_line(cost, words):
     assert str(progress.Cost(*cost)) == words
 
 
-def test_a_curve_falls_with_its_values_by_their_logarithm():
-    assert progress.curve([1, 0.1, 0.01]) == "\u2588\u2584\u2581"
-    assert progress.curve([2.0]) == "\u2581"
-    assert len(progress.curve([1.0, 0.0] * 50)) == 24
-
-
 def test_progress_speaks_seldom_and_names_the_time_left(monkeypatch):
     clock, said, forwarded = [100.0], [], []
     monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])

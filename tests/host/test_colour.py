@@ -40,8 +40,8 @@ def test_a_picked_colour_is_what_the_host_previews(maps, shape):
     """Also where one cell holds the channels of several pixels (Flux 2), and in a video."""
     latents = importlib.import_module("imprint_pack.nodes._host.latents")
     name, channels = shape.split()
-    xs = torch.zeros(2, 1, int(channels), *([3] if name == "Wan21" else []), 6, 4)
-    bundle = maps.replace(xs=xs, latent_format=name)
+    xs = torch.zeros(11, 1, int(channels), *([3] if name == "Wan21" else []), 6, 4)
+    bundle = maps.replace(xs=xs, zs=xs[1:], latent_format=name)
     flat = latents.flat_colour(bundle, (-0.75, 0.0, 0.5))
     assert flat.shape == xs.shape[1:]
     shown = latents.preview(bundle, flat) * 2 - 1

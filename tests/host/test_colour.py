@@ -27,6 +27,7 @@ def test_a_picked_colour_is_a_flat_target_and_a_connected_one_comes_first(push, 
     wired = push(maps, target={"samples": flat}, strength=0.2)
     picked = push(maps, colour="#0099ff", strength=0.2)
     assert (picked.zs - wired.zs).abs().max() <= 1e-5
+    assert push(maps, colour="#0099FF80", strength=0.2).zs.equal(picked.zs)  # with an opacity
     both = push(maps, target={"samples": flat}, colour="#ff0000", strength=0.2)
     assert both.zs.equal(wired.zs)
     assert picked.info["edits"] == ["colour, strength 0.2, colour #0099ff, steps 0 to 9"]

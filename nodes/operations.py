@@ -69,8 +69,9 @@ def _gain(maps: NoiseMaps, span: range, gain) -> NoiseMaps:
 def _colour(maps: NoiseMaps, span: range, strength, colour=_BLUE, target=None) -> NoiseMaps:
     if target is not None:
         goal = latents.like_maps(maps, target)
-    elif isinstance(colour, str) and re.fullmatch("#[0-9a-fA-F]{6}", colour):
-        goal = latents.flat_colour(maps, tuple(c / 127.5 - 1 for c in bytes.fromhex(colour[1:])))
+    elif isinstance(colour, str) and re.fullmatch("#[0-9a-fA-F]{6,8}", colour):
+        rgb = bytes.fromhex(colour[1:7])  # Nodes 2.0 may add an opacity
+        goal = latents.flat_colour(maps, tuple(value / 127.5 - 1 for value in rgb))
     else:
         raise ValueError(f"colour is {str(colour)[:20]}: pick one, such as {_BLUE}.")
     return edits.push_colour(maps, goal, strength, span)

@@ -27,6 +27,7 @@ def test_a_picked_colour_is_a_flat_target_and_a_connected_one_comes_first(push, 
     wired = push(maps, target={"samples": flat}, strength=0.2)
     picked = push(maps, colour="#0099ff", strength=0.2)
     assert (picked.zs - wired.zs).abs().max() <= 1e-5
+    assert push(maps, colour="#0099FF80", strength=0.2).zs.equal(picked.zs)  # with an opacity
     both = push(maps, target={"samples": flat}, colour="#ff0000", strength=0.2)
     assert both.zs.equal(wired.zs)
     assert picked.info["edits"] == ["colour, strength 0.2, colour #0099ff, steps 0 to 9"]
@@ -40,8 +41,8 @@ def test_a_picked_colour_is_what_the_host_previews(maps, shape):
     """Also where one cell holds the channels of several pixels (Flux 2), and in a video."""
     latents = importlib.import_module("imprint_pack.nodes._host.latents")
     name, channels = shape.split()
-    xs = torch.zeros(2, 1, int(channels), *([3] if name == "Wan21" else []), 6, 4)
-    bundle = maps.replace(xs=xs, latent_format=name)
+    xs = torch.zeros(11, 1, int(channels), *([3] if name == "Wan21" else []), 6, 4)
+    bundle = maps.replace(xs=xs, zs=xs[1:], latent_format=name)
     flat = latents.flat_colour(bundle, (-0.75, 0.0, 0.5))
     assert flat.shape == xs.shape[1:]
     shown = latents.preview(bundle, flat) * 2 - 1

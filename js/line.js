@@ -11,9 +11,10 @@ const NAME = "$$node-text-preview";
 const HEIGHT = 52, MARGIN = 4; // px: three lines of text
 const WIDE = 150; // px: from this height on the preview gets a row of its own
 
-/** Whether nodes of this definition keep what they said; output nodes have displays of their own. */
+/** Whether nodes of this definition keep what they said; most output nodes have own displays. */
 const speaks = (/** @type {any} */ definition) =>
-  isOurs(definition?.name) && definition.has_intermediate_output && !definition.output_node;
+  isOurs(definition?.name) &&
+  (definition.output_node ? definition.name === "ImprintSaveNoiseMaps" : definition.has_intermediate_output);
 
 const style = (/** @type {HTMLElement} */ element, /** @type {Partial<CSSStyleDeclaration>} */ values) =>
   Object.assign(element.style, values);

@@ -9,7 +9,7 @@ from comfy.cli_args import args
 from comfy_api.latest import io, ui
 
 from ..inversion.file import read_noise_maps, write_noise_maps
-from ._host.messages import tell
+from ._host.messages import said, tell
 from .inputs import CATEGORY, NoiseMapsType, check_noise_maps, noise_maps_input
 
 _SUFFIX = ".safetensors"
@@ -44,7 +44,7 @@ class SaveNoiseMaps(io.ComfyNode):
         write_noise_maps(noise_maps, path, _workflow(cls.hidden))
         tell(f"Saved {Path(subfolder, path.name)}.")
         saved = ui.SavedResult(path.name, subfolder, io.FolderType.output)
-        return io.NodeOutput(ui={"noise_maps": [saved]})
+        return io.NodeOutput(ui={"noise_maps": [saved], **said()})
 
 
 class LoadNoiseMaps(io.ComfyNode):

@@ -83,9 +83,11 @@ def test_without_a_loader_the_menu_adds_one_below_other_nodes(canvas):
           for (const node of [image, note]) app.rootGraph.add(node);
           image.pos = [40, 80];
           note.pos = [700, 100];
-          choose(image, "Invert this image");
+          window.image = image;
         }"""
     )
+    canvas.wait_for_timeout(2000)  # the picture appears, and its node grows
+    canvas.evaluate("() => choose(image, 'Invert this image')")
     canvas.wait_for_timeout(1000)
     assert canvas.evaluate(demo_page.OVERLAPS) == []
     types = canvas.evaluate("() => app.rootGraph.nodes.map((node) => node.type)")

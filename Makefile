@@ -10,7 +10,7 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/imprint
 HOST = host="$$($(PYTHON) -m tools.host)" && set -a && eval "$$host" && set +a
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test snapshot lint serve thumbnails train bench readme
+.PHONY: help demo test snapshot lint serve thumbnails artwork train bench readme
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1 - /p' Makefile
@@ -19,20 +19,24 @@ demo: ## edits a picture on a real ComfyUI server, writes out/demo.png
 	@$(PYTHON) -m tools.demo
 
 test: lint ## everything that CI runs
-	@$(HOST) && cd tests && OMP_NUM_THREADS=1 "$$COMFYUI_PYTHON" -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	@$(HOST) && cd tests && OMP_NUM_THREADS=1 "$$COMFYUI_PYTHON" -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 snapshot: ## writes the ids that workflow files depend on, after a change that is meant
 	@$(HOST) && cd tests && IMPRINT_WRITE_SNAPSHOT=1 "$$COMFYUI_PYTHON" -m pytest host/test_schema.py
 
-lint: ## ruff and pyright
+lint: ## ruff, pyright, and TypeScript on js/
 	@$(HOST) && "$$COMFYUI_PYTHON" -m ruff check && "$$COMFYUI_PYTHON" -m ruff format --check \
-		&& PYTHONPATH="$$COMFYUI_PATH" "$$COMFYUI_PYTHON" -m pyright --pythonpath "$$COMFYUI_PYTHON"
+		&& PYTHONPATH="$$COMFYUI_PATH" "$$COMFYUI_PYTHON" -m pyright --pythonpath "$$COMFYUI_PYTHON" \
+		&& "$$COMFYUI_PYTHON" -m tools.web
 
 serve: ## ComfyUI with this checkout, until Ctrl-C
 	@$(PYTHON) -m tools.server
 
 thumbnails: ## runs the templates, writes example_workflows/*.jpg
 	@$(HOST) && "$$COMFYUI_PYTHON" -m tools.thumbnails
+
+artwork: ## edits pictures with the demo model, writes media/icon.png and media/banner.png
+	@$(HOST) && "$$COMFYUI_PYTHON" tools/in_host.py tools.artwork
 
 train: ## trains demo/weights anew; PREDICTION=v, eps or flow; stops and resumes at any time
 	@$(HOST) && mkdir -p "$(CACHE)" && "$$COMFYUI_PYTHON" tools/in_host.py demo.training.train \

@@ -18,7 +18,10 @@ async function upload(/** @type {File} */ file) {
   return subfolder ? `${subfolder}/${name}` : name;
 }
 
-/** Lets the user pick a file; resolves to nothing where the dialog is cancelled. */
+/**
+ * Lets the user pick a file; resolves to nothing where the dialog is cancelled.
+ * @returns {Promise<File | undefined>}
+ */
 function pick() {
   return new Promise((resolve) => {
     const input = document.createElement("input");
@@ -32,21 +35,22 @@ function pick() {
 
 app.registerExtension({
   name: "Imprint.LoadNoiseMaps",
-  nodeCreated(/** @type {any} */ node) {
-    if (node.comfyClass !== "ImprintLoadNoiseMaps") return;
-    const list = node.widgets.find((/** @type {any} */ widget) => widget.name === "noise_maps_file");
+  nodeCreated(node) {
+    const list = node.widgets?.find((widget) => widget.name === "noise_maps_file");
+    if (node.comfyClass !== "ImprintLoadNoiseMaps" || !list) return;
+    const names = /** @type {string[]} */ (list.options.values);
     const choose = async () => {
       try {
         const file = await pick();
         if (!file) return;
         const name = await upload(file);
-        if (!list.options.values.includes(name)) list.options.values.push(name);
+        if (!names.includes(name)) names.push(name);
         list.value = name;
         node.setDirtyCanvas(true, true);
       } catch (error) {
         app.extensionManager.toast.add({ severity: "error", summary: "Load Noise Maps", detail: String(error) });
       }
     };
-    node.addWidget("button", "choose file to upload", null, choose, { serialize: false });
+    node.addWidget("button", "choose file to upload", "", choose, { serialize: false });
   },
 });

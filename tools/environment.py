@@ -11,7 +11,7 @@ import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,25 +25,31 @@ STOPPED = (
 
 
 def cache_folder() -> Path:
-    key = hashlib.sha256(f"{sys.version_info[:2]} {sysconfig.get_platform()}".encode())
-    for pins in sorted((ROOT / "tools").glob("*.txt")):
-        key.update(pins.read_bytes())
     pyproject = (ROOT / "pyproject.toml").read_text()  # Python 3.10 reads no TOML
-    key.update(pyproject.partition("[dependency-groups]")[2].partition("\n]")[0].encode())
+    tools = pyproject.partition("[dependency-groups]")[2].partition("\n]")[0]
+    return keyed_folder((ROOT / "tools").glob("*.txt"), tools)
+
+
+def keyed_folder(pins: Iterable[Path], more: str = "") -> Path:
+    """The folder of whatever is installed by the files `pins` and by `more`."""
+    key = hashlib.sha256(f"{sys.version_info[:2]} {sysconfig.get_platform()}".encode())
+    for path in sorted(pins):
+        key.update(path.read_bytes())
+    key.update(more.encode())
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(cache).resolve() / "imprint" / key.hexdigest()[:12]
 
 
-def make_once(folder: Path, install: Callable[[Path], None]) -> Path:
-    """The Python of the environment `folder`, after `install` unless that has ended before."""
-    python, ready = folder / "bin" / "python", folder.with_suffix(".ready")
-    # The Python is a link, which dangles once the Python it was made from is gone.
-    if not (ready.exists() and python.exists()):
+def make_once(folder: Path, install: Callable[[Path], None], made: str = "bin/python") -> Path:
+    """The file `made` in `folder`, after `install` unless that has ended before."""
+    product, ready = folder / made, folder.with_suffix(".ready")
+    # A Python is a link, which dangles once the Python it was made from is gone.
+    if not (ready.exists() and product.exists()):
         with _locked(folder.with_suffix(".lock")):
-            if not (ready.exists() and python.exists()):
+            if not (ready.exists() and product.exists()):
                 install(folder)
                 ready.touch()
-    return python
+    return product
 
 
 def comfy_cli() -> Path:

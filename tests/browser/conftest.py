@@ -1,10 +1,24 @@
-"""The host's page in a headless browser, in both canvas modes."""
+"""The host's page in a headless browser: two front ends, each in both canvas modes."""
 
 import importlib
+from importlib.metadata import version
 
 import pytest
+from pages import SharedPage
 
 browser_tools = importlib.import_module("imprint_pack.tools.browser")
+web = importlib.import_module("imprint_pack.tools.web")
+
+# By the session's server of each: the front end that the host brings, and the newest.
+FRONT_ENDS = {
+    "server": version("comfyui-frontend-package"),
+    "newest_server": (web.PINS / "front_end.txt").read_text().strip().rpartition("==")[2],
+}
+PLACES = {
+    f"{number.rpartition('.')[0]}-{mode}": (server, mode)
+    for server, number in FRONT_ENDS.items()
+    for mode in (browser_tools.CLASSIC, browser_tools.NODES_2)
+}
 
 
 @pytest.fixture(scope="session")
@@ -13,9 +27,39 @@ def browser():
         yield running
 
 
-@pytest.fixture(params=[browser_tools.CLASSIC, browser_tools.NODES_2])
-def page(request, browser, server):
-    """A fresh page without a workflow of its own; closed afterwards."""
-    page = browser_tools.open_page(browser, server, request.param)
-    yield page
-    page.context.close()
+@pytest.fixture(scope="session")
+def newest_server(tools_server, tmp_path_factory):
+    """As `server`, with the newest front end."""
+    host = importlib.import_module("imprint_pack.tools.host").set_up()
+    arguments = ["--front-end-root", str(web.newest_front_end())]
+    base = tmp_path_factory.mktemp("comfyui")
+    with tools_server.serve(host, base=base, arguments=arguments) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def shared_pages() -> dict[str, SharedPage]:
+    return {}
+
+
+@pytest.fixture(params=PLACES)
+def page(request, browser, shared_pages):
+    """A page without a workflow, as after a first visit; `pages.py` has what tests do with it.
+
+    The test fails where the pack wrote an error into the browser's console.
+    """
+    server, mode = PLACES[request.param]
+    if request.param not in shared_pages:
+        server = request.getfixturevalue(server)
+        shared_pages[request.param] = SharedPage(browser, server, mode)
+    shared = shared_pages[request.param]
+    yield shared.start()
+    errors = [*shared.errors]
+    shared.end()
+    assert errors == []
+
+
+@pytest.fixture
+def page_server(request, page):
+    """The server behind `page`."""
+    return request.getfixturevalue(PLACES[request.node.callspec.params["page"]][0])

@@ -51,6 +51,12 @@ def test_ids_types_and_defaults_are_those_of_the_snapshot():
     assert described() == json.loads(SNAPSHOT.read_text())
 
 
+def test_inputs_stand_in_the_order_of_the_snapshot():
+    """Workflow files hold the values of widgets without their names."""
+    written = {node: [*parts["inputs"]] for node, parts in json.loads(SNAPSHOT.read_text()).items()}
+    assert {node: [*parts["inputs"]] for node, parts in described().items()} == written
+
+
 def test_every_node_has_a_help_page_and_every_page_a_node():
     assert set(PAGES) == set(schemas())
 

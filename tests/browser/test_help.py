@@ -16,9 +16,9 @@ ADD = """type => {
     app.canvas.ds.offset = [0, 0];
     app.canvas.setDirty(true, true);
 }"""
-OUTSIDE = """panel => [...panel.querySelectorAll("*")].filter(part =>
-    part.getBoundingClientRect().right > panel.getBoundingClientRect().right + 1
-).map(part => part.outerHTML)"""
+# Once the panel has come to rest.
+INSIDE = """panel => [...panel.querySelectorAll("*")].every(part =>
+    part.getBoundingClientRect().right <= panel.getBoundingClientRect().right + 1)"""
 LOADED = "image => image.complete && image.naturalWidth > 0"
 WIDGETS = "() => app.graph.nodes[0].widgets.map(w => [w.name, w.label, w.tooltip])"
 
@@ -55,7 +55,7 @@ def check_help(page, title):
     panel = open_help(page, "ImprintEFDDPMInvert")
     panel.locator("h1").get_by_text(title, exact=True).wait_for()
     page.wait_for_function(LOADED, arg=panel.locator("img").element_handle())
-    assert panel.evaluate(OUTSIDE) == []
+    page.wait_for_function(INSIDE, arg=panel.element_handle())
 
 
 def test_help_fits_the_panel(page):

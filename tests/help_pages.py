@@ -2,41 +2,44 @@
 
 import ast
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 ANYTHING = "…"
+NO_DEFAULT = "\N{EN DASH}"
+# A list item that explains names: - `name` (default, other notes), `other_name`: what it does
+_NAME = r"`[^`]+`(?: \([^)]*\))?"
+_COLON = "[:\N{FULLWIDTH COLON}]"
+TERMS = re.compile(rf"^- ({_NAME}(?:, {_NAME})*){_COLON}", re.MULTILINE)
+TERM = re.compile(r"`([^`]+)`(?: \(([^)]*)\))?")
 SAYING = {"tell", "warn", "show", "ExecutionBlocker"}
 
 
-def tables(page: str) -> Iterator[list[dict[str, str]]]:
-    """Each table as rows by the heads of its columns."""
-    for block in re.findall(r"(?:^\|.*\n)+", page + "\n", re.MULTILINE):
-        lines = [line.removeprefix("|").removesuffix("|").split("|") for line in block.splitlines()]
-        head, _, *rows = [[cell.strip() for cell in line] for line in lines]
-        yield [dict(zip(head, row, strict=True)) for row in rows]
+def explained(page: str) -> list[dict[tuple[str, str], str]]:
+    """Sections that explain names, in whatever language: inputs first, outputs second.
+
+    A name, and the choice of a menu that has it ("" else), leads to its default or `NO_DEFAULT`.
+    Raises ValueError where a section explains one twice.
+    """
+    sections = re.split(r"^## ", page, flags=re.MULTILINE)
+    return [found for section in sections if (found := _explained(section))]
+
+
+def _explained(section: str) -> dict[tuple[str, str], str]:
+    found = {}
+    first, *others = re.split(r"^### (.*)\n", section, flags=re.MULTILINE)
+    for choice, text in [("", first), *zip(others[::2], others[1::2], strict=True)]:
+        for line in TERMS.findall(text):
+            for name, notes in TERM.findall(line):
+                if (name, choice) in found:
+                    raise ValueError(f"{name} is explained twice")
+                found[name, choice] = notes.split(", ")[0] or NO_DEFAULT
+    return found
 
 
 def quotations(page: str) -> list[str]:
-    """What stands in double quotes in the tables of what can go wrong."""
-    seen = [row["What you see"] for table in tables(page) for row in table if "What you see" in row]
-    return [quotation for cell in seen for quotation in re.findall(r'"([^"]+)"', cell)]
-
-
-def defaults(page: str) -> dict[tuple[str, str], str]:
-    """Defaults by input and, for the settings of a menu, by the choice that has them ("" else).
-
-    A row may explain several inputs or choices, with one default for all or one for each.
-    """
-    found = {}
-    for row in [row for table in tables(page) for row in table if "Default" in row]:
-        names = row["Name"].split(" (")[0].split(", ")
-        choices = (row.get("Operation") or row.get("Method") or "").split(", ")
-        keys = [(name, choice) for name in names for choice in choices]
-        values = row["Default"].split(", ")
-        values = values * len(keys) if len(values) == 1 else values
-        found |= dict(zip(keys, values, strict=True))
-    return found
+    """The messages that list items begin with, in double quotes."""
+    items = re.findall(r'^- ((?:"[^"]+"(?:, )?)+)', page, re.MULTILINE)
+    return [quotation for item in items for quotation in re.findall(r'"([^"]+)"', item)]
 
 
 def texts(source: str) -> list[str]:

@@ -1,6 +1,6 @@
 """`make demo`: edits a picture file on a real ComfyUI server and writes out/demo.png.
 
-The picture row shows source | reconstruction | edits; the graph is an example workflow as the
+The picture row shows source | reconstruction | edits; the graph is tools/demo.json, as the
 browser saves it.
 """
 
@@ -12,7 +12,7 @@ from .environment import ROOT
 from .host import set_up
 from .server import run_workflow, serve
 
-WORKFLOW = ROOT / "example_workflows" / "demo_edit_friendly_edit_file.json"
+WORKFLOW = ROOT / "tools" / "demo.json"
 PICTURE = ROOT / "demo" / "imprint_demo.png"
 
 

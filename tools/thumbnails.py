@@ -1,7 +1,7 @@
 """`make thumbnails`: runs the templates on a real server and writes example_workflows/*.jpg.
 
-The template browser shows squares: the template's name above, below the pictures that the template
-makes. A template that needs a checkpoint shows its graph instead.
+The template browser shows squares: the template's name above, below the pictures before and after
+the edit. A template that needs a checkpoint shows its graph instead.
 """
 
 import json
@@ -21,32 +21,35 @@ from .server import serve, to_prompt
 SIDE, BAND, GAP = 640, 76, 10  # pixels: the square, its top with the name, between pictures
 BACK, BOX, EDGE, INK = "#202024", "#3a3a42", "#8a8a96", "#ffffff"
 LINKS = {"MODEL": "#b39ddb", "CONDITIONING": "#ffa931", "LATENT": "#ff9cf9", "IMAGE": "#64b5f6"}
-SHOWN = ("ImprintInspectNoiseMaps", "SaveImage")  # whose picture a template is about, best first
+# Whose pictures a template is about, best first.
+SHOWN = ("ImageCompare", "ImprintInspectNoiseMaps", "SaveImage", "ImprintReconstructionCheck")
 
 
-def made_picture(server: Server, workflow: dict) -> Image.Image:
+def made_pictures(server: Server, workflow: dict) -> list[Image.Image]:
+    """Before and after, where the template compares them; else what it shows."""
     kinds = {str(node["id"]): node["type"] for node in workflow["nodes"]}
     outputs = server.run(to_prompt(server, workflow))
     best = min((SHOWN.index(kinds[node]), int(node)) for node in outputs if kinds[node] in SHOWN)
-    item = outputs[str(best[1])]["images"][0]
-    return Image.open(BytesIO(server.image(item))).convert("RGB")
+    shown = outputs[str(best[1])]
+    items = shown.get("images") or shown["a_images"][:1] + shown["b_images"][:1]
+    pictures = [Image.open(BytesIO(server.image(item))).convert("RGB") for item in items]
+    return pictures if len(pictures) > 1 else side_by_side(pictures[0])
 
 
 def side_by_side(row: Image.Image) -> list[Image.Image]:
-    """The square pictures of a row; of five, all but the second, which looks like the first."""
+    """The square pictures of a row."""
     width, height = row.size
     count = width // height
     if count < 2:
         return [row]
     lefts = [round(i * (width - height) / (count - 1)) for i in range(count)]
-    pictures = [row.crop((left, 0, left + height, height)) for left in lefts]
-    return pictures if count < 5 else [pictures[0], *pictures[2:]]
+    return [row.crop((left, 0, left + height, height)) for left in lefts]
 
 
 def paste_in_twos(page: Image.Image, pictures: list[Image.Image]) -> None:
     columns, rows = min(len(pictures), 2), (len(pictures) + 1) // 2
     room = ((SIDE - GAP) // columns - GAP, (SIDE - BAND) // rows - GAP)
-    pictures = [ImageOps.contain(picture, room) for picture in pictures]
+    pictures = [ImageOps.contain(picture, room, Image.Resampling.NEAREST) for picture in pictures]
     top = (SIDE + BAND - rows * (pictures[0].height + GAP)) // 2
     for i in range(0, len(pictures), 2):
         pair = pictures[i : i + 2]
@@ -76,9 +79,7 @@ def draw_graph(page: ImageDraw.ImageDraw, workflow: dict, titles: dict[str, str]
     for node in nodes:
         left, top, right, middle = boxes[node["id"]]
         page.rounded_rectangle((left, top, right, 2 * middle - top), 5, BOX, EDGE)
-        title = node.get("title", "|")
-        title = titles[node["type"]] if "|" in title else title.partition(":")[0]
-        lines = "\n".join(textwrap.wrap(title, 14))
+        lines = "\n".join(textwrap.wrap(node.get("title") or titles[node["type"]], 14))
         place = ((left + right) / 2, middle)
         page.multiline_text(place, lines, INK, ImageFont.load_default(10), "mm", 1, "center")
 
@@ -93,12 +94,12 @@ def main() -> None:
             workflow = json.loads(path.read_text())
             page = Image.new("RGB", (SIDE, SIDE), BACK)
             draw = ImageDraw.Draw(page)
-            name = path.stem.removeprefix("demo_").replace("_", " ")
-            draw.text((SIDE / 2, BAND / 2), name, INK, ImageFont.load_default(46), "mm")
+            name = "\n".join(textwrap.wrap(path.stem, 32))
+            draw.multiline_text((SIDE / 2, BAND / 2), name, INK, ImageFont.load_default(30), "mm", 4, "center")
             if any(node["type"] == "CheckpointLoaderSimple" for node in workflow["nodes"]):
                 draw_graph(draw, workflow, titles)
             else:
-                paste_in_twos(page, side_by_side(made_picture(server, workflow)))
+                paste_in_twos(page, made_pictures(server, workflow))
             page.save(path.with_suffix(".jpg"), quality=88)
             print(path.stem)
 

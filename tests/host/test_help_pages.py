@@ -1,16 +1,19 @@
 """Help pages say what the nodes say: every error they quote exists, every default is the node's."""
 
+import importlib
+import re
+
 import help_pages
 import in_host
 import pytest
+from PIL import Image
 
 PAGES = {
     page.stem: page.read_text(encoding="utf-8")
     for page in sorted((in_host.ROOT / "js" / "docs").glob("*.md"))
 }
-
-
 SOURCES = help_pages.sources(in_host.ROOT)
+pictures = importlib.import_module("imprint_pack.tools.help_pictures")
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -31,7 +34,7 @@ def shown(value) -> str:
     """A default as a page writes it; what has none is a socket or a list that depends on files."""
     if isinstance(value, float):
         return f"{value:.5f}".rstrip("0").ljust(len(f"{value:.0f}") + 2, "0")
-    return "\N{EN DASH}" if value is None else str(value)
+    return help_pages.NO_DEFAULT if value is None else str(value)
 
 
 def default_of(declared) -> str:
@@ -51,9 +54,33 @@ def declared_defaults(schema) -> dict[tuple[str, str], str]:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_every_default_is_the_nodes_own(nodes_by_id, page):
+def test_every_input_output_and_default_is_the_nodes_own(nodes_by_id, page):
     schema = nodes_by_id[page.removeprefix("Imprint")].GET_SCHEMA()
-    assert help_pages.defaults(PAGES[page]) == declared_defaults(schema)
+    inputs, *outputs = help_pages.explained(PAGES[page])
+    assert inputs == declared_defaults(schema)
+    named = {(output.display_name, ""): help_pages.NO_DEFAULT for output in schema.outputs}
+    assert outputs == ([named] if named else [])
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_nothing_is_wider_than_the_panel(page):
+    """The panel shows 282 pixels of a table, about one column and a half."""
+    assert [line for line in PAGES[page].splitlines() if line.startswith("|")] == []
+
+
+def test_every_picture_that_is_made_is_shown_and_no_other():
+    pages = [page.read_text("utf-8") for page in (in_host.ROOT / "js" / "docs").rglob("*.md")]
+    shown = {name for page in pages for name in re.findall(r"!\[[^]]+\]\(([^)]+)\)", page)}
+    made = {path.name for path in pictures.FOLDER.iterdir()}
+    assert shown == {f"pictures/{name}" for name in made}
+    assert made == {f"{name}.png" for name in pictures.STRIPS}
+
+
+def test_pictures_are_those_of_the_benchmarks():
+    for name, strip in pictures.strips():
+        with Image.open(pictures.FOLDER / f"{name}.png") as saved:
+            same = saved.tobytes() == strip.tobytes()
+        assert same, name
 
 
 class TestRulesCanFail:
@@ -74,13 +101,21 @@ class TestRulesCanFail:
 
     def test_page(self):
         page = (
-            "| Name | Default |\n|---|---|\n| x, y (advanced) | 1, 2 |\n\n"
-            "| Name | Default | Operation |\n|---|---|---|\n| a | 0.5 | f, g |\n\n"
-            '| What you see | What to do |\n|---|---|\n| "One …", "two" | Say "no". |\n'
+            "- `no` term: without a section\n\n"
+            "## Inputs\n\n- `x` (1, advanced), `y` (2): `z` (3).\n- `w`\N{FULLWIDTH COLON} w.\n\n"
+            '### f\n\n- `a` (0.5): "no".\n\n### g\n\nText.\n\n- `a` (0.7): As in `f`.\n\n'
+            "## Output\n\n- `x`: x.\n\n"
+            '## Messages\n\n- "One …", "two": Say "no".\n- Not "this": no.\n'
         )
+        inputs = {("x", ""): "1", ("y", ""): "2", ("w", ""): "\N{EN DASH}"}
+        inputs |= {("a", "f"): "0.5", ("a", "g"): "0.7"}
+        outputs = {("x", ""): "\N{EN DASH}"}
+        assert help_pages.explained(page) == [inputs, outputs]
         assert help_pages.quotations(page) == ["One …", "two"]
-        expected = {("x", ""): "1", ("y", ""): "2", ("a", "f"): "0.5", ("a", "g"): "0.5"}
-        assert help_pages.defaults(page) == expected
+
+    def test_a_name_is_explained_once(self):
+        with pytest.raises(ValueError, match="x is explained twice"):
+            help_pages.explained("## Inputs\n\n- `x` (1): x.\n- `x` (2): x.\n")
 
     def test_source(self):
         source = (

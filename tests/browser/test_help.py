@@ -1,0 +1,67 @@
+"""Help in the host's narrow panel and words on nodes, as a user sees them, also translated."""
+
+import json
+
+import in_host
+import pytest
+
+LANGUAGE = "ko"
+WORDS = json.loads((in_host.ROOT / "locales" / LANGUAGE / "nodeDefs.json").read_text("utf-8"))
+ADD = """type => {
+    const node = LiteGraph.createNode(type);
+    node.pos = [700, 200];
+    app.graph.clear();
+    app.graph.add(node);
+    app.canvas.ds.scale = 1;
+    app.canvas.ds.offset = [0, 0];
+    app.canvas.setDirty(true, true);
+}"""
+OUTSIDE = """panel => [...panel.querySelectorAll("*")].filter(part =>
+    part.getBoundingClientRect().right > panel.getBoundingClientRect().right + 1
+).map(part => part.outerHTML)"""
+LOADED = "image => image.complete && image.naturalWidth > 0"
+WIDGETS = (
+    "() => app.graph.nodes[0].widgets.map(({ name, label, tooltip }) => [name, label, tooltip])"
+)
+
+
+@pytest.fixture
+def language(request, server):
+    server.post("/api/settings/Comfy.Locale", request.param)
+    yield request.param
+    server.post("/api/settings/Comfy.Locale", "en")
+
+
+def open_help(page, node):
+    """The panel with the help of a node, alone on the canvas."""
+    button = page.get_by_test_id("info-button").first
+    for _ in range(10):  # a page that is still starting misses clicks, or loads another workflow
+        page.evaluate(ADD, node)
+        page.wait_for_timeout(300)
+        page.mouse.click(790, 183)
+        page.wait_for_timeout(1000)
+        if button.is_visible():
+            break
+    button.click()
+    return page.locator(".node-help-content")
+
+
+@pytest.mark.parametrize("language", ["en", LANGUAGE], indirect=True)
+def test_help_fits_the_panel(language, page):
+    panel = open_help(page, "ImprintEFDDPMInvert")
+    title = "EF-DDPM Invert" if language == "en" else WORDS["ImprintEFDDPMInvert"]["display_name"]
+    panel.locator("h1").get_by_text(title, exact=True).wait_for()
+    picture = panel.locator("img").element_handle()
+    page.wait_for_function(LOADED, arg=picture)
+    assert panel.evaluate(OUTSIDE) == []
+
+
+@pytest.mark.parametrize("language", [LANGUAGE], indirect=True)
+def test_names_and_tooltips_of_a_menus_settings(language, page):
+    for node in ("ImprintNoiseMapEdit", "ImprintNullTextOptimize"):
+        page.evaluate(ADD, node)
+        settings = [widget for widget in page.evaluate(WIDGETS) if "." in widget[0]]
+        assert settings
+        for name, *shown in settings:
+            word = WORDS[node]["inputs"][name.replace(".", "_")]
+            assert shown == [word["name"], word["tooltip"]]

@@ -92,7 +92,8 @@ def departures(setting: Setting, empty: list, maps: NoiseMaps, levels: range) ->
         return torch.stack(found)
 
     picture = maps.xs[-1].repeat(setting.copies, 1, 1, 1)
-    return sampling.run(guider, picture, maps.schedule, loop)
+    found, _ = sampling.run(guider, picture, maps.schedule, loop)
+    return found
 
 
 def settings(model: ModelPatcher, source: list, word: list, weight: list) -> dict:

@@ -8,6 +8,7 @@ from ..inversion.noise_maps import NoiseMaps
 from ..inversion.paths import ddim_path
 from ..inversion.walk import extract_noise_maps
 from ._host import latents, models, prompts, sampling
+from ._host.messages import said, tell
 from .inputs import (
     CATEGORY,
     NoiseMapsType,
@@ -32,6 +33,7 @@ class DDIMInvert(io.ComfyNode):
             description="Finds the noise from which sampling without randomness returns to this "
             "image, and the path there.",
             search_aliases=_ALIASES,
+            has_intermediate_output=True,
             inputs=[
                 *model_inputs(
                     "What the image shows. For Null-Text Optimize it must name what you will edit.",
@@ -58,7 +60,7 @@ class DDIMInvert(io.ComfyNode):
         guider = prompts.cfg_guider(model, positive, negative, cfg)
         sigmas = models.model_sigmas(model, scheduler, steps)
         maps = invert(guider, sigmas, latent_image, **settings).with_info(scheduler=scheduler)
-        return io.NodeOutput(maps, *_for_stock_samplers(model, maps))
+        return io.NodeOutput(maps, *_for_stock_samplers(model, maps), ui=said())
 
 
 class DDIMInvertCustom(io.ComfyNode):
@@ -70,6 +72,7 @@ class DDIMInvertCustom(io.ComfyNode):
             category=CATEGORY,
             description="DDIM Invert for any guider and any falling schedule.",
             search_aliases=_ALIASES,
+            has_intermediate_output=True,
             inputs=[*guider_inputs(), latent_input(), *_advanced_inputs()],
             outputs=_outputs(),
         )
@@ -77,7 +80,7 @@ class DDIMInvertCustom(io.ComfyNode):
     @classmethod
     def execute(cls, guider, sigmas, latent_image, **settings) -> io.NodeOutput:
         maps = invert(guider, sigmas, latent_image, **settings)
-        return io.NodeOutput(maps, *_for_stock_samplers(guider.model_patcher, maps))
+        return io.NodeOutput(maps, *_for_stock_samplers(guider.model_patcher, maps), ui=said())
 
 
 def invert(guider, sigmas, latent_image, evaluate_at="target", fixed_point_steps=0) -> NoiseMaps:
@@ -97,7 +100,8 @@ def invert(guider, sigmas, latent_image, evaluate_at="target", fixed_point_steps
         run.restart()
         return extract_noise_maps(run.denoise, path, schedule, run.batch_timesteps, on_way_back)
 
-    xs, zs = sampling.run(guider, samples, schedule, loop, batch_timesteps=0, passes=2)
+    (xs, zs), cost = sampling.run(guider, samples, schedule, loop, batch_timesteps=0, passes=2)
+    tell(f"Inverted: {cost}.")
     described = sampling.describe(guider, method=f"DDIM, {evaluate_at}")
     return NoiseMaps(xs.cpu(), zs.cpu(), schedule, **described)
 

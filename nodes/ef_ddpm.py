@@ -11,9 +11,10 @@ from ..inversion.paths import edit_friendly_path, native_path, shifted_path
 from ..inversion.schedule import Schedule
 from ..inversion.walk import extract_noise_maps
 from ._host import latents, models, prompts, sampling
-from ._host.messages import warn
+from ._host.messages import said, tell, warn
 from .inputs import (
     CATEGORY,
+    EDITING,
     MAX_STEPS,
     NoiseMapsType,
     cfg_input,
@@ -28,7 +29,7 @@ from .inputs import (
     steps_input,
 )
 
-_ALIASES = ["edit friendly", "ddpm inversion", "invert", "unsampler", "ledits"]
+_ALIASES = [*EDITING, "edit friendly", "ddpm inversion", "invert", "unsampler", "ledits"]
 _SEED = "Chooses the random noise. Every seed gives the image back; each gives another edit."
 _PATHS = {"edit_friendly": edit_friendly_path, "native": native_path}
 
@@ -43,6 +44,7 @@ class EFDDPMInvert(io.ComfyNode):
             description="Finds the edit-friendly noise maps that make DDPM sampling return "
             "exactly this image.",
             search_aliases=_ALIASES,
+            has_intermediate_output=True,
             inputs=[
                 *model_inputs(
                     "What the image shows, or an empty prompt. Reconstruction is exact under "
@@ -71,7 +73,7 @@ class EFDDPMInvert(io.ComfyNode):
         guider = prompts.cfg_guider(model, positive, negative, cfg)
         sigmas = models.model_sigmas(model, scheduler, steps)
         maps = invert(guider, sigmas, latent_image, seed, **settings)
-        return io.NodeOutput(maps.with_info(scheduler=scheduler))
+        return io.NodeOutput(maps.with_info(scheduler=scheduler), ui=said())
 
 
 class EFDDPMInvertCustom(io.ComfyNode):
@@ -83,6 +85,7 @@ class EFDDPMInvertCustom(io.ComfyNode):
             category=CATEGORY,
             description="EF-DDPM Invert for any guider and any falling schedule.",
             search_aliases=_ALIASES,
+            has_intermediate_output=True,
             inputs=[
                 *guider_inputs(),
                 latent_input(),
@@ -95,7 +98,8 @@ class EFDDPMInvertCustom(io.ComfyNode):
 
     @classmethod
     def execute(cls, guider, sigmas, latent_image, **settings) -> io.NodeOutput:
-        return io.NodeOutput(invert(guider, sigmas, latent_image, **settings))
+        maps = invert(guider, sigmas, latent_image, **settings)
+        return io.NodeOutput(maps, ui=said())
 
 
 def invert(
@@ -117,11 +121,7 @@ def invert(
     steps = len(whole.steps)
     schedule = whole.after(skip_steps, f"; {round(0.36 * steps)} (36 %) is usual")
     samples = latents.image_latent(patcher, latent_image)
-    if skip_steps > 0.6 * steps:
-        warn(
-            f"{skip_steps} of {steps} steps are skipped, so the edit can hardly change the image: "
-            "lower skip_steps, usually to 36 % of the steps."
-        )
+    _warn_of_skipping(skip_steps, steps)
     follow = _path(patcher, whole, path, noise_shift)
     longest = models.longest_last_map(patcher, schedule, last_map_norm) if last_map_norm else None
 
@@ -134,10 +134,19 @@ def invert(
         settings = run.batch_timesteps, run.on_step, longest
         return extract_noise_maps(run.denoise, xs, schedule, *settings)
 
-    xs, zs = sampling.run(guider, samples, schedule, loop, batch_timesteps)
+    (xs, zs), cost = sampling.run(guider, samples, schedule, loop, batch_timesteps)
+    tell(f"Inverted: {cost}.")
     shifted = f" shifted by {noise_shift}" if noise_shift else ""
     described = sampling.describe(guider, method=f"EF-DDPM, {path} path{shifted}", seed=seed)
     return NoiseMaps(xs.cpu(), zs.cpu(), schedule, skipped=skip_steps, **described)
+
+
+def _warn_of_skipping(skip: int, steps: int) -> None:
+    if skip > 0.6 * steps:
+        warn(
+            f"{skip} of {steps} steps are skipped, so the edit can hardly change the image: lower "
+            "skip_steps, usually to 36 % of the steps."
+        )
 
 
 def _path(patcher, schedule: Schedule, name: str, noise_shift: int) -> Callable[..., Tensor]:

@@ -11,6 +11,8 @@ from ._host.models import SCHEDULERS
 
 CATEGORY = "Imprint"
 MAX_STEPS = 10_000
+# What those search for who do not know the methods.
+EDITING = ("edit image", "edit photo", "change", "image editing", "img2img edit")
 
 NoiseMapsType = io.Custom("NOISE_MAPS")
 

@@ -8,9 +8,11 @@ from ..inversion.noise_maps import NoiseMaps
 from ..inversion.schedule import Schedule
 from ..inversion.walk import replay
 from ._host import latents, models, prompts, sampling
-from ._host.messages import tell, warn
+from ._host.messages import said, tell, warn
+from ._host.progress import Cost
 from .inputs import (
     CATEGORY,
+    EDITING,
     MAX_STEPS,
     cfg_input,
     check_noise_maps,
@@ -19,7 +21,7 @@ from .inputs import (
     noise_maps_input,
 )
 
-_ALIASES = ["edit friendly", "ddpm inversion", "replay", "edit image", "resample"]
+_ALIASES = [*EDITING, "edit friendly", "ddpm inversion", "replay", "resample"]
 
 
 class InvertedSampler(io.ComfyNode):
@@ -32,6 +34,7 @@ class InvertedSampler(io.ComfyNode):
             description="Samples with the noise maps of an image: the source prompt returns it, "
             "another prompt edits it.",
             search_aliases=_ALIASES,
+            has_intermediate_output=True,
             inputs=[
                 *model_inputs(
                     "What the result should show. The prompt and cfg of the inversion give back "
@@ -55,7 +58,7 @@ class InvertedSampler(io.ComfyNode):
         cls, model, positive, negative, noise_maps, cfg, skip_steps, **settings
     ) -> io.NodeOutput:
         guider = prompts.cfg_guider(model, positive, negative, cfg)
-        return io.NodeOutput(sample(guider, noise_maps, skip_steps, **settings))
+        return io.NodeOutput(sample(guider, noise_maps, skip_steps, **settings), ui=said())
 
 
 class InvertedSamplerCustom(io.ComfyNode):
@@ -67,6 +70,7 @@ class InvertedSamplerCustom(io.ComfyNode):
             category=CATEGORY,
             description="Inverted Sampler for any guider.",
             search_aliases=_ALIASES,
+            has_intermediate_output=True,
             inputs=[
                 io.Guider.Input("guider", tooltip="Model, prompts and cfg of the result."),
                 noise_maps_input(_MAPS),
@@ -77,7 +81,7 @@ class InvertedSamplerCustom(io.ComfyNode):
 
     @classmethod
     def execute(cls, guider, noise_maps, skip_steps, **settings) -> io.NodeOutput:
-        return io.NodeOutput(sample(guider, noise_maps, skip_steps, **settings))
+        return io.NodeOutput(sample(guider, noise_maps, skip_steps, **settings), ui=said())
 
 
 def sample(guider, noise_maps, skip_steps, mask=None, residual=1.0) -> dict:
@@ -108,14 +112,14 @@ def sample(guider, noise_maps, skip_steps, mask=None, residual=1.0) -> dict:
 
     # Not for the loop: inpainting and video models read the picture as part of their prompt.
     picture = latents.sampled_latent(patcher, maps.xs[-1], 0.0)
-    x = sampling.run(guider, picture, schedule, loop)
+    x, cost = sampling.run(guider, picture, schedule, loop)
     _check_finite(torch.stack(finite), schedule)
+    unchanged = x.cpu().equal(maps.xs[-1])
     if mask is not None and not mask.any():
         warn("The mask is black, so nothing is edited: paint white where to edit.")
-    elif x.cpu().equal(maps.xs[-1]):
-        _tell_unchanged(maps, other_cfg)
-    elif other_cfg is not None and not drift:
-        tell(f"Inverted at cfg {maps.cfg:g}, sampled at {cfg:g}: an edit, not a reconstruction.")
+    elif unchanged and other_cfg is not None:
+        _warn_of_no_change(maps.cfg, other_cfg)
+    _tell_outcome(cost, unchanged, maps.cfg, other_cfg)
     return {"samples": latents.sampled_latent(patcher, x, schedule.sigmas[-1])}
 
 
@@ -144,16 +148,24 @@ def _drift(maps: NoiseMaps, cfg: float) -> str | None:
     return None
 
 
-def _tell_unchanged(maps: NoiseMaps, other_cfg: float | None) -> None:
-    """Says that the image came back, and whether that was to be expected."""
-    if other_cfg is None:
-        tell("A reconstruction: the result is the picture of the noise maps, bit for bit.")
-    else:
-        warn(
-            f"The image came back unchanged: to this model cfg {other_cfg:g} is the same as the "
-            f"inversion's {maps.cfg:g} under these prompts. Use other prompts, a cfg further away, "
-            "or a float32 model."
+def _warn_of_no_change(cfg: float | None, other: float) -> None:
+    warn(
+        f"The image came back unchanged: to this model cfg {other:g} is the same as the "
+        f"inversion's {cfg:g} under these prompts. Use other prompts, a cfg further away, or a "
+        "float32 model."
+    )
+
+
+def _tell_outcome(cost: Cost, unchanged: bool, cfg: float | None, other: float | None) -> None:
+    """Says what sampling cost, and whether its result is the bundle's own picture."""
+    if unchanged:
+        tell(
+            f"Sampled: {cost}. An exact reconstruction: the picture of the noise maps, bit for bit."
         )
+    elif other is not None:
+        tell(f"Sampled: {cost}. An edit: inverted at cfg {cfg:g}, sampled at cfg {other:g}.")
+    else:
+        tell(f"Sampled: {cost}. An edit: the result is not the picture of the noise maps.")
 
 
 _MAPS = "The image as noise maps, from an Invert node."

@@ -1,8 +1,9 @@
 """Null-Text Optimize: from a DDIM inversion to one unconditional embedding per step."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
+import torch
 from comfy_api.latest import io
 from torch import Tensor
 
@@ -10,7 +11,8 @@ from ..inversion.fast_null_text import fast_null_text_inversion
 from ..inversion.noise_maps import NoiseMaps
 from ..inversion.null_text import NullText, null_text_inversion
 from ._host import gradients, latents, models, prompts, sampling
-from ._host.messages import show, tell
+from ._host.messages import said, tell
+from ._host.progress import curve, duration
 from .inputs import (
     CATEGORY,
     NoiseMapsType,
@@ -94,6 +96,7 @@ class NullTextOptimize(io.ComfyNode):
             description="Fits the negative prompt of each step, so that sampling at a high cfg "
             "returns to the image of a DDIM inversion.",
             search_aliases=["null text inversion", "npi", "negative prompt inversion", "pivotal"],
+            has_intermediate_output=True,
             inputs=[
                 *model_inputs(
                     "The prompt of the inversion: what the image shows.",
@@ -125,7 +128,7 @@ class NullTextOptimize(io.ComfyNode):
         maps = maps.replace(cfg=cfg).with_info(method=used)
         steering = [options for _, options in positive]
         entries = prompts.null_text_conditioning(model, maps, steering, options)
-        return io.NodeOutput(maps, positive, entries)
+        return io.NodeOutput(maps, positive, entries, ui=said())
 
 
 def fit_null_text(
@@ -144,9 +147,11 @@ def fit_null_text(
     guider = prompts.cfg_guider(gradients.differentiable(model), positive, negative, cfg)
 
     def loop(run: sampling.Run) -> NullText:
+        losses = list[Tensor]()
+
         def on_step(done: int, x: Tensor, denoised: Tensor, loss: Tensor) -> None:
-            show(f"Step {done} of {len(maps.zs)}: error {loss.mean():.2g}")
-            run.on_step(done, x, denoised)
+            losses.append(loss.mean())
+            run.on_step(done, x, denoised, lambda: _errors(losses))
 
         # Copies, as these were made under inference mode.
         pivot, given = maps.xs.to(run.x_0).clone(), uncond.to(run.x_0).clone()
@@ -154,16 +159,24 @@ def fit_null_text(
         return inversion(guide, pivot, maps.schedule, given, on_step=on_step, **settings)
 
     picture = latents.sampled_latent(model, maps.xs[-1], 0.0)
-    found = gradients.run_with_gradients(guider, picture, maps.schedule, loop)
+    found, cost = gradients.run_with_gradients(guider, picture, maps.schedule, loop)
     xs, uncond, updates, losses = (part.cpu() for part in found)
     count = updates.float().mean(1).sum().item()  # of one image
-    tell(f"Null text: {count:.0f} updates in {len(updates)} steps, error {losses[-1].mean():.2g}.")
+    tell(
+        f"Null text: {count:.0f} updates in {len(updates)} steps, {duration(cost.seconds)}, "
+        f"{_errors(losses.mean(1))}."
+    )
     zs = maps.zs.new_zeros(maps.zs.shape)
     zs[-1] = maps.xs[-1] - xs[-1]
     xs[-1] = maps.xs[-1]
     unit = max(maps.unit_roundoff, models.unit_roundoff(model))
-    fitted = maps.replace(xs=xs, zs=zs, uncond=uncond, unit_roundoff=unit)
-    return fitted.with_info(updates=count)
+    return maps.replace(xs=xs, zs=zs, uncond=uncond, unit_roundoff=unit).with_info(updates=count)
+
+
+def _errors(losses: Iterable[Tensor]) -> str:
+    """The errors of the steps so far: the last one, and all as a curve."""
+    values = torch.stack([*losses]).tolist()
+    return f"error {values[-1]:.2g} {curve(values)}"
 
 
 def _with_source_prompt(maps: NoiseMaps, positive) -> NoiseMaps:

@@ -6,6 +6,7 @@ from comfy_api.latest import io
 from ..inversion.noise_maps import NoiseMaps
 from ..inversion.paths import recorded_path
 from ._host import latents, models, prompts, sampling
+from ._host.messages import said, tell
 from .inputs import (
     CATEGORY,
     NoiseMapsType,
@@ -30,6 +31,7 @@ class RecordDDPM(io.ComfyNode):
             description="Samples a new image by DDPM and records its true noise maps, to compare "
             "with inverted ones or to edit.",
             search_aliases=["ancestral", "generate", "native noise maps", "recorded"],
+            has_intermediate_output=True,
             inputs=[
                 *model_inputs(
                     "What the image should show.", "What it should not show. Not used at cfg 1."
@@ -59,7 +61,8 @@ class RecordDDPM(io.ComfyNode):
         sigmas = models.model_sigmas(model, scheduler, steps)
         maps = record(guider, sigmas, latent_image, seed, eta)
         samples = latents.sampled_latent(model, maps.xs[-1], maps.schedule.sigmas[-1])
-        return io.NodeOutput(maps.with_info(scheduler=scheduler), {"samples": samples})
+        maps = maps.with_info(scheduler=scheduler)
+        return io.NodeOutput(maps, {"samples": samples}, ui=said())
 
 
 def record(guider, sigmas, latent_image, seed, eta) -> NoiseMaps:
@@ -73,7 +76,8 @@ def record(guider, sigmas, latent_image, seed, eta) -> NoiseMaps:
         return recorded_path(run.denoise, schedule, noise.to(run.x_0), run.on_step)
 
     empty = torch.zeros_like(size, dtype=torch.float32)
-    xs, zs = sampling.run(guider, empty, schedule, loop)
+    (xs, zs), cost = sampling.run(guider, empty, schedule, loop)
+    tell(f"Sampled: {cost}.")
     described = sampling.describe(guider, method="recorded", seed=seed)
     return NoiseMaps(xs.cpu(), zs.cpu(), schedule, **described)
 

@@ -7,4 +7,5 @@ latents     what does a LATENT or a MASK hold, and how does it reach model space
 prompts     how do prompts guide, and how does null text take their place?
 gradients   how does the host's network become differentiable for a while?
 messages    what is said under a node?
+progress    how far is a run, and what did it cost?
 """

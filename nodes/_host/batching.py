@@ -8,6 +8,7 @@ from torch import Tensor
 
 from . import prompts
 from .messages import tell
+from .progress import Cost
 
 _MOST = 16  # more gains hardly anything, and a call cannot be interrupted
 _SHARE = 0.5  # of the memory beside the model, for the host's estimate of what a call needs
@@ -32,6 +33,11 @@ class BatchedDenoise:
 
     def __init__(self, predict: Callable[[Tensor, Tensor], Tensor], images: int):
         self.predict, self.images, self.largest = predict, images, 0
+        self.rows = self.calls = self.most = 0
+
+    def cost(self, seconds: float) -> Cost:
+        """What all calls so far came to, in so much time."""
+        return Cost(self.rows, self.calls, self.most // self.images, seconds)
 
     def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
         parts, start = [], 0
@@ -46,7 +52,10 @@ class BatchedDenoise:
     def _attempt(self, x: Tensor, sigma: Tensor) -> Tensor | None:
         mm.throw_exception_if_processing_interrupted()
         try:
-            return self.predict(x, sigma)
+            denoised = self.predict(x, sigma)
+            self.rows, self.calls = self.rows + len(x), self.calls + 1
+            self.most = max(self.most, len(x))
+            return denoised
         except Exception as error:
             if len(x) <= self.images or not mm.is_oom(error):
                 raise

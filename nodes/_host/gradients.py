@@ -20,6 +20,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ...inversion.schedule import Schedule
 from .messages import tell
+from .progress import Cost
 from .sampling import Run, T, run
 
 # What a backward pass keeps besides the copies of weights, as a multiple of the host's estimate for
@@ -69,7 +70,9 @@ def _differentiable_attention(override: Callable | None, function: Callable, *ar
     return function(*args, **kwargs)
 
 
-def run_with_gradients(guider, latent: Tensor, schedule: Schedule, loop: Callable[[Run], T]) -> T:
+def run_with_gradients(
+    guider, latent: Tensor, schedule: Schedule, loop: Callable[[Run], T]
+) -> tuple[T, Cost]:
     """`sampling.run` with gradients through the guider's model, which is a `differentiable` one.
 
     Activations are recomputed in the backward pass where they would not fit into memory.
@@ -95,7 +98,7 @@ def run_with_gradients(guider, latent: Tensor, schedule: Schedule, loop: Callabl
 
 def _attempt(
     guider, latent: Tensor, schedule: Schedule, loop: Callable[[Run], T], recompute: bool
-) -> T:
+) -> tuple[T, Cost]:
     def recorded(run: Run) -> T:
         with _recordable(guider.inner_model.diffusion_model, recompute):
             return loop(run)

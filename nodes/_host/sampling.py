@@ -15,8 +15,9 @@ import latent_preview
 import torch
 from torch import Tensor
 
-from ...inversion.schedule import Denoise, OnStep, Schedule
+from ...inversion.schedule import Denoise, Schedule
 from . import batching, models, prompts
+from .progress import Cost, Progress
 
 T = TypeVar("T")
 
@@ -33,7 +34,7 @@ class Run(NamedTuple):
     denoise: Denoise
     x_0: Tensor
     batch_timesteps: int
-    on_step: OnStep
+    on_step: Progress
     extra_args: dict
     restart: Callable[[], None]
 
@@ -45,8 +46,8 @@ def run(
     loop: Callable[[Run], T],
     batch_timesteps: int = 1,
     passes: int = 1,
-) -> T:
-    """What `loop` returns, run inside the guider.
+) -> tuple[T, Cost]:
+    """What `loop` returns, run inside the guider, and what that cost without loading the model.
 
     `batch_timesteps` is the largest number of steps in one model call, for loops that batch them, 0
     for automatic. `passes` is how often the loop walks the schedule, for the progress bar.
@@ -56,13 +57,14 @@ def run(
     # same.
     sigmas = torch.tensor(schedule.sigmas)
     guider.sample(torch.zeros_like(latent), latent, sampler, sigmas, disable_pbar=True, seed=0)
-    return sampler.result
+    return sampler.result, sampler.cost
 
 
 class _Loop(comfy.samplers.Sampler):
     """A sampler for the host whose `sample` is a loop over a Run."""
 
     result: Any = None
+    cost: Cost
 
     def __init__(self, loop: Callable[[Run], Any], steps: int, batch_timesteps: int, passes: int):
         self.loop, self.steps = loop, steps
@@ -83,11 +85,7 @@ class _Loop(comfy.samplers.Sampler):
             return model_wrap(x, sigma, **extra_args)
 
         whole = self.steps * self.passes
-        preview = latent_preview.prepare_callback(model_wrap.model_patcher, whole)
-
-        def on_step(done: int, x: Tensor, denoised: Tensor) -> None:
-            preview(done - 1, denoised, x, whole)
-
+        on_step = Progress(whole, latent_preview.prepare_callback(model_wrap.model_patcher, whole))
         batch_timesteps = batching.timesteps_per_call(
             model_wrap, latent_image, extra_args["model_options"], self.batch_timesteps, self.steps
         )
@@ -103,6 +101,8 @@ class _Loop(comfy.samplers.Sampler):
         self.result = self.loop(
             Run(denoise, latent_image, batch_timesteps, on_step, extra_args, restart)
         )
+        sigmas[0].item()  # waits for the device
+        self.cost = denoise.cost(on_step.seconds)
         return latent_image  # the host wants a latent back; what counts is the result
 
 

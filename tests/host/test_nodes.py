@@ -119,7 +119,7 @@ def test_skipping_most_steps_warns(invert, caplog, skip, warned):
 def test_another_cfg_is_said_in_one_line(edit, caplog):
     caplog.set_level("INFO")
     edit()
-    assert caplog.text.count("Inverted at cfg 2, sampled at 4: an edit, not a reconstruction.") == 1
+    assert caplog.text.count("An edit: inverted at cfg 2, sampled at cfg 4.") == 1
 
 
 @pytest.mark.parametrize(("asked", "given"), [(20, 20), (30, 31)])

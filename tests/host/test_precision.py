@@ -70,9 +70,7 @@ def test_a_reconstruction_is_said_and_an_edit_is_not(invert, sample, demo, caplo
     sample("bfloat16", maps, "a blue circle on night")
     assert "bit for bit" not in caplog.text
     sample("bfloat16", maps)
-    assert (
-        "A reconstruction: the result is the picture of the noise maps, bit for bit." in caplog.text
-    )
+    assert "An exact reconstruction: the picture of the noise maps, bit for bit." in caplog.text
 
 
 def test_an_edit_that_half_precision_cannot_show_is_said(invert, sample, caplog):

@@ -95,7 +95,9 @@ def main() -> None:
             page = Image.new("RGB", (SIDE, SIDE), BACK)
             draw = ImageDraw.Draw(page)
             name = "\n".join(textwrap.wrap(path.stem, 32))
-            draw.multiline_text((SIDE / 2, BAND / 2), name, INK, ImageFont.load_default(30), "mm", 4, "center")
+            draw.multiline_text(
+                (SIDE / 2, BAND / 2), name, INK, ImageFont.load_default(30), "mm", 4, "center"
+            )
             if any(node["type"] == "CheckpointLoaderSimple" for node in workflow["nodes"]):
                 draw_graph(draw, workflow, titles)
             else:

@@ -65,18 +65,22 @@ class SharedPage:
     """
 
     def __init__(self, browser, server, mode: str):
-        self.server, self.mode, self.errors, self.page = server, mode, [], None
+        self.server, self.mode, self.errors, self.page, self.given = server, mode, [], None, {}
         self.context = browser.new_context(viewport={"width": 1600, "height": 1000})
         # Of the context, which hears what is said while a page opens.
         self.context.on("console", self._note)
         self.context.on("weberror", lambda event: self._keep(f"{event.error.stack}"))
 
-    def start(self):
+    def start(self, settings: dict | None = None):
         """The page, blank; what the pack writes into its console as an error goes to `errors`."""
         self.errors.clear()
+        if self.page and self.given != (settings or {}):
+            self.page.close()
+            self.page = None
         if not self.page:
+            self.given = settings or {}
             _settings_file(self.server).unlink(missing_ok=True)
-            self.page = browser_tools.visit(self.context, self.server, self.mode)
+            self.page = browser_tools.visit(self.context, self.server, self.mode, self.given)
             self.blank = self.page.evaluate(TEXT), self._settings()
         return self.page
 

@@ -26,10 +26,13 @@ WIDGETS = (
 
 
 @pytest.fixture
-def language(request, server):
-    server.post("/api/settings/Comfy.Locale", request.param)
-    yield request.param
-    server.post("/api/settings/Comfy.Locale", "en")
+def language(request) -> str:
+    return request.param
+
+
+@pytest.fixture
+def page_settings(language) -> dict:
+    return {"Comfy.Locale": language}
 
 
 def open_help(page, node):

@@ -81,7 +81,7 @@ app.registerExtension({
     if (speaks(node.constructor.nodeData)) addLine(node);
   },
   setup() {
-    const listen = (/** @type {string} */ kind, /** @type {(detail: any) => void} */ heard) =>
+    const listen = (/** @type {any} */ kind, /** @type {(detail: any) => void} */ heard) =>
       api.addEventListener(kind, (/** @type {any} */ { detail }) => heard(detail));
     listen("executing", (id) => id && showLines(nodeAt(id), []));
     // Of a fresh run and of a cached one alike.

@@ -42,7 +42,8 @@ function showWarning(/** @type {any} */ { node: id, text: detail }) {
   mark(node, true);
   const key = `${id} ${detail}`;
   if (warnings.has(key)) app.extensionManager.toast.remove(warnings.get(key));
-  const toast = { severity: "warn", summary: node?.title ?? "Imprint", detail, life: WARNING_LIFE };
+  const severity = /** @type {const} */ ("warn");
+  const toast = { severity, summary: node?.title ?? "Imprint", detail, life: WARNING_LIFE };
   warnings.set(key, toast);
   app.extensionManager.toast.add(toast);
 }

@@ -37,7 +37,8 @@ Object.defineProperty(window, "app", {{ configurable: true, set(app) {{
 }} }});
 """
 READY = """() => window.app?.vueAppReady && app.graph
-    && app.extensionManager.workflow.activeWorkflow && document.body.innerText.includes("Run")"""
+    && app.extensionManager.workflow.activeWorkflow
+    && document.querySelector("[data-testid=queue-button]")"""
 OPEN_LIMIT = 180_000  # milliseconds
 # Into the tab that is open; a plain `loadGraphData` opens another.
 LOAD = """workflow => app.loadGraphData(
@@ -62,9 +63,10 @@ def open_page(browser: Browser, server: Server, mode: str, width=1600, height=10
     return visit(browser.new_context(viewport={"width": width, "height": height}), server, mode)
 
 
-def visit(context: BrowserContext, server: Server, mode: str) -> Page:
+def visit(context: BrowserContext, server: Server, mode: str, settings: dict | None = None) -> Page:
     """As `open_page`, in a context whose cache an earlier visit has filled, as a first visit."""
-    for name, value in {**SETTINGS, "Comfy.VueNodes.Enabled": mode == NODES_2}.items():
+    given = SETTINGS | {"Comfy.VueNodes.Enabled": mode == NODES_2} | (settings or {})
+    for name, value in given.items():
         server.post(f"/api/settings/{name}", value)
     page = context.new_page()
     storage = {"origin": server.url, "storageTypes": "local_storage"}

@@ -43,23 +43,32 @@ def shared_pages() -> dict[str, SharedPage]:
 
 
 @pytest.fixture(params=PLACES)
-def page(request, browser, shared_pages):
+def place(request) -> str:
+    return request.param
+
+
+@pytest.fixture
+def server(request, place, server):
+    """The one behind `page`."""
+    return server if PLACES[place][0] == "server" else request.getfixturevalue("newest_server")
+
+
+@pytest.fixture
+def page_settings() -> dict:
+    """Settings of the host with which the page opens; a module may have its own."""
+    return {}
+
+
+@pytest.fixture
+def page(browser, shared_pages, place, server, page_settings):
     """A page without a workflow, as after a first visit; `pages.py` has what tests do with it.
 
     The test fails where the pack wrote an error into the browser's console.
     """
-    server, mode = PLACES[request.param]
-    if request.param not in shared_pages:
-        server = request.getfixturevalue(server)
-        shared_pages[request.param] = SharedPage(browser, server, mode)
-    shared = shared_pages[request.param]
-    yield shared.start()
+    if place not in shared_pages:
+        shared_pages[place] = SharedPage(browser, server, PLACES[place][1])
+    shared = shared_pages[place]
+    yield shared.start(page_settings)
     errors = [*shared.errors]
     shared.end()
     assert errors == []
-
-
-@pytest.fixture
-def page_server(request, page):
-    """The server behind `page`."""
-    return request.getfixturevalue(PLACES[request.node.callspec.params["page"]][0])

@@ -6,7 +6,7 @@ from itertools import combinations
 from pathlib import Path
 
 import in_host
-from playwright.sync_api import TimeoutError
+from playwright.sync_api import Error
 
 browser_tools = importlib.import_module("imprint_pack.tools.browser")
 
@@ -65,40 +65,43 @@ class SharedPage:
     """
 
     def __init__(self, browser, server, mode: str):
-        self.server, self.mode, self.errors, self.page = server, mode, [], None
+        self.server, self.mode, self.errors, self.page, self.given = server, mode, [], None, {}
         self.context = browser.new_context(viewport={"width": 1600, "height": 1000})
+        # Of the context, which hears what is said while a page opens.
+        self.context.on("console", self._note)
+        self.context.on("weberror", lambda event: self._keep(f"{event.error.stack}"))
 
-    def start(self):
+    def start(self, settings: dict | None = None):
         """The page, blank; what the pack writes into its console as an error goes to `errors`."""
-        if not self.page:
-            _settings_file(self.server).unlink(missing_ok=True)
-            self.page = browser_tools.visit(self.context, self.server, self.mode)
-            self.page.on("console", self._note)
-            self.page.on("pageerror", lambda error: self._keep(f"{error}\n{error.stack}"))
-            self.blank = self.page.evaluate(TEXT), self._settings()
         self.errors.clear()
+        if self.page and self.given != (settings or {}):
+            self.page.close()
+            self.page = None
+        if not self.page:
+            self.given = settings or {}
+            _settings_file(self.server).unlink(missing_ok=True)
+            self.page = browser_tools.visit(self.context, self.server, self.mode, self.given)
+            self.blank = self.page.evaluate(TEXT), self._settings()
         return self.page
 
     def end(self) -> None:
-        if not self.page.is_closed():
-            self.page.evaluate(browser_tools.LOAD, browser_tools.BLANK)
-            if self._is_as_before():
-                return
+        if not self._is_as_before():
             self.page.close()
-        self.page = None
+            self.page = None
 
     def _is_as_before(self) -> bool:
         text, settings = self.blank
         try:
+            self.page.evaluate(browser_tools.LOAD, browser_tools.BLANK)
             # Notes about a run go by themselves.
             self.page.wait_for_function(f"text => ({TEXT})() === text", arg=text, timeout=6000)
-        except TimeoutError:
+        except Error:  # among others of a page that a test has closed
             return False
         return self._settings() == settings
 
     def _settings(self) -> dict:
         settings = self.server.get("/api/settings")
-        settings.pop("Comfy.VueNodes.Enabled")  # of the mode that was opened last
+        settings.pop("Comfy.VueNodes.Enabled", None)  # of the mode that was opened last
         return settings
 
     def _note(self, message) -> None:

@@ -31,10 +31,14 @@ def without_english_under_its_language(page, shared_pages):
         shared.errors[:] = [error for error in shared.errors if not error.endswith("/en.md")]
 
 
-def speak(page, language):
-    page.evaluate("words => app.extensionManager.setting.set('Comfy.Locale', words)", language)
-    page.reload()
-    page.wait_for_function("() => window.app?.vueAppReady && app.graph")
+@pytest.fixture
+def language(request) -> str:
+    return request.param
+
+
+@pytest.fixture
+def page_settings(language) -> dict:
+    return {"Comfy.Locale": language}
 
 
 def open_help(page, node):
@@ -58,12 +62,13 @@ def check_help(page, title):
     page.wait_for_function(INSIDE, arg=panel.element_handle())
 
 
-def test_help_fits_the_panel(page):
+@pytest.mark.parametrize("language", ["en"], indirect=True)
+def test_help_fits_the_panel(language, page):
     check_help(page, "EF-DDPM Invert")
 
 
-def test_translated_names_tooltips_and_help(page):
-    speak(page, LANGUAGE)
+@pytest.mark.parametrize("language", [LANGUAGE], indirect=True)
+def test_translated_names_tooltips_and_help(language, page):
     for node in ("ImprintNoiseMapEdit", "ImprintNullTextOptimize"):
         page.evaluate(ADD, node)
         settings = [widget for widget in page.evaluate(WIDGETS) if "." in widget[0]]

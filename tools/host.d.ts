@@ -13,3 +13,6 @@ declare module "*/scripts/api.js" {
   };
   export const api: ComfyApi & OwnEvents;
 }
+
+/** The page's; the published types name its class and do not export it. */
+declare const LiteGraph: any;

@@ -1,8 +1,10 @@
 """Templates and blueprints as a user opens, runs and searches them."""
 
 import json
+import shutil
 
 import in_host
+import pages
 import pytest
 
 TEMPLATES = {path.stem: path for path in (in_host.ROOT / "example_workflows").glob("*.json")}
@@ -19,10 +21,6 @@ APPS = [
 
 def workflow(name: str) -> dict:
     return json.loads(TEMPLATES[name].read_text("utf-8"))
-
-
-def boxes_of(nodes: list[dict]) -> int:
-    return len([node for node in nodes if node["type"] != "MarkdownNote"])
 
 
 @pytest.mark.parametrize("name", sorted(TEMPLATES))
@@ -53,3 +51,46 @@ def test_an_app_shows_few_inputs_with_human_labels(name):
     for node, widget, *_ in inputs:
         slot = next(slot for slot in nodes[node]["inputs"] if slot["name"] == widget)
         assert slot.get("label") or widget == "image"
+
+
+UNKNOWN = """() => app.graph.nodes
+    .map((node) => node.type)
+    .filter((type) => !(type in LiteGraph.registered_node_types))"""
+# Everything into view, as the boxes of Nodes 2.0 are those of elements that are drawn.
+IN_VIEW = """() => {
+  app.canvas.ds.scale = 0.4;
+  app.canvas.ds.offset = [200, 500];
+  app.canvas.setDirty(true, true);
+}"""
+
+
+@pytest.fixture
+def files(server):
+    """What every ComfyUI has in its input folder."""
+    shutil.copy(in_host.ROOT / "demo" / "imprint_demo.png", server.input / "example.png")
+
+
+@pytest.mark.parametrize("name", sorted(TEMPLATES))
+def test_a_template_opens_and_runs_and_nothing_covers_anything(name, page, files):
+    graph = workflow(name)
+    pages.load(page, graph | {"extra": {}})
+    page.evaluate(IN_VIEW)
+    assert page.evaluate(UNKNOWN) == []
+    assert pages.overlaps(page) == []
+    if not any(node["type"] == "CheckpointLoaderSimple" for node in graph["nodes"]):
+        pages.run(page, 300)
+        page.wait_for_timeout(500)  # until pictures have their size
+        assert pages.overlaps(page) == []
+
+
+@pytest.mark.parametrize("name", sorted(APPS))
+def test_an_app_opens_as_a_panel(name, page, files):
+    pages.load(page, workflow(name))
+    assert page.get_by_text("What it should show", exact=True).first.is_visible()
+    assert page.get_by_role("button", name="Run", exact=True).first.is_visible()
+
+
+def test_the_first_app_runs_by_its_button(page, files):
+    pages.load(page, workflow(FIRST))
+    page.get_by_role("button", name="Run", exact=True).last.click()
+    page.locator("img[src*='imprint']").first.wait_for(timeout=120_000)

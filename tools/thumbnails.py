@@ -29,7 +29,9 @@ def made_pictures(server: Server, workflow: dict) -> list[Image.Image]:
     """Before and after, where the template compares them; else what it shows."""
     kinds = {str(node["id"]): node["type"] for node in workflow["nodes"]}
     outputs = server.run(to_prompt(server, workflow))
-    best = min((SHOWN.index(kinds[node]), int(node)) for node in outputs if kinds[node] in SHOWN)
+    best = min(
+        (SHOWN.index(kinds[node]), int(node)) for node in outputs if kinds.get(node) in SHOWN
+    )
     shown = outputs[str(best[1])]
     items = shown.get("images") or shown["a_images"][:1] + shown["b_images"][:1]
     pictures = [Image.open(BytesIO(server.image(item))).convert("RGB") for item in items]
@@ -99,7 +101,8 @@ def main() -> None:
                 (SIDE / 2, BAND / 2), name, INK, ImageFont.load_default(30), "mm", 4, "center"
             )
             if any(node["type"] == "CheckpointLoaderSimple" for node in workflow["nodes"]):
-                draw_graph(draw, workflow, titles)
+                boxes = workflow.get("definitions", {}).get("subgraphs", [])
+                draw_graph(draw, workflow, titles | {box["id"]: box["name"] for box in boxes})
             else:
                 paste_in_twos(page, made_pictures(server, workflow))
             page.save(path.with_suffix(".jpg"), quality=88)

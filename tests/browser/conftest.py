@@ -48,9 +48,9 @@ def place(request) -> str:
 
 
 @pytest.fixture
-def server(request, place, server):
-    """The one behind `page`."""
-    return server if PLACES[place][0] == "server" else request.getfixturevalue("newest_server")
+def page_server(request, place):
+    """The server behind `page`."""
+    return request.getfixturevalue(PLACES[place][0])
 
 
 @pytest.fixture
@@ -60,15 +60,24 @@ def page_settings() -> dict:
 
 
 @pytest.fixture
-def page(browser, shared_pages, place, server, page_settings):
+def page(browser, shared_pages, place, page_server, page_settings):
     """A page without a workflow, as after a first visit; `pages.py` has what tests do with it.
 
     The test fails where the pack wrote an error into the browser's console.
     """
     if place not in shared_pages:
-        shared_pages[place] = SharedPage(browser, server, PLACES[place][1])
+        shared_pages[place] = SharedPage(browser, page_server, PLACES[place][1])
     shared = shared_pages[place]
     yield shared.start(page_settings)
     errors = [*shared.errors]
     shared.end()
     assert errors == []
+
+
+@pytest.fixture(scope="module", params=PLACES)
+def kept(request, browser):
+    """A SharedPage that keeps its workflow through all tests of a module."""
+    server, mode = PLACES[request.param]
+    shared = SharedPage(browser, request.getfixturevalue(server), mode)
+    yield shared
+    shared.context.close()

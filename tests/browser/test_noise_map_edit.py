@@ -1,7 +1,6 @@
 """The picture of Noise Map Edit that is dragged, by mouse and keyboard."""
 
 import importlib
-from types import SimpleNamespace
 
 import demo_graph
 import pytest
@@ -27,21 +26,19 @@ CHOOSE = """(choice) => {
 }"""
 
 
-@pytest.fixture(scope="module", params=[browser_tools.CLASSIC, browser_tools.NODES_2])
-def opened(request, browser, server):
+@pytest.fixture(scope="module")
+def opened(kept):
     """A page with an edit that has not run yet."""
-    page = browser_tools.open_page(browser, server, request.param)
-    faults = demo_graph.faults(page)
+    page = kept.start()
     demo_graph.build(page, ROWS)
     demo_graph.look(page, 300, 150)
-    yield SimpleNamespace(page=page, faults=faults)
-    page.context.close()
+    return page
 
 
 @pytest.fixture
-def page(opened):
-    yield opened.page
-    assert opened.faults == []
+def page(opened, kept):
+    yield opened
+    assert kept.errors == []
 
 
 def shift(page) -> tuple[int, int]:

@@ -65,9 +65,9 @@ IN_VIEW = """() => {
 
 
 @pytest.fixture
-def files(server):
+def files(page_server):
     """What every ComfyUI has in its input folder."""
-    shutil.copy(in_host.ROOT / "demo" / "imprint_demo.png", server.input / "example.png")
+    shutil.copy(in_host.ROOT / "demo" / "imprint_demo.png", page_server.input / "example.png")
 
 
 @pytest.mark.parametrize("name", sorted(TEMPLATES))

@@ -16,12 +16,11 @@ BADGE = """
 
 @pytest.fixture
 def edit(page):
-    """The page with the demo edit in it, and without complaints at its end."""
-    complaints = demo_page.prepare(page)
+    """The page with the demo edit in it."""
+    demo_page.prepare(page)
     demo_page.build_edit(page)
     page.wait_for_timeout(500)
-    yield page
-    assert complaints == []
+    return page
 
 
 def test_an_error_is_a_toast_with_its_sentence_also_in_a_subgraph(edit):

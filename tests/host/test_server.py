@@ -1,6 +1,5 @@
 """Graphs through a real server's POST /prompt, as the browser sends them."""
 
-import json
 import re
 import shutil
 import time
@@ -204,36 +203,31 @@ def test_reconstruction_is_exact_on_the_server(server, graph):
     assert float(report.split()[1]) >= 100
 
 
-EXAMPLES = in_host.ROOT / "example_workflows"
-OF_CHECKPOINTS = [path.name for path in EXAMPLES.glob("*.json") if "demo" not in path.name]
+TEMPLATES = {path.stem: path for path in (in_host.ROOT / "example_workflows").glob("*.json")}
+OF_CHECKPOINTS = [name for name, path in TEMPLATES.items() if "ckpt" in path.read_text("utf-8")]
 
 
-def test_every_demo_example_runs_and_reconstructs_exactly(server, tools_server):
-    """In the order of their names: one loads what another saves."""
-    shutil.copy(in_host.ROOT / "demo" / "imprint_demo.png", server.input)
-    for path in sorted(EXAMPLES.glob("demo_*.json")):
-        outputs = server.run(tools_server.to_prompt(server, json.loads(path.read_text("utf-8"))))
-        lines = [line for output in outputs.values() for line in output.get("text", [])]
-        assert any("(exact)" in line for line in lines), path.name
+def test_the_template_of_reconstruction_is_exact(server, tools_server):
+    outputs = tools_server.run_workflow(server, TEMPLATES["Check that a picture comes back"])
+    assert any("(exact)" in line for output in outputs.values() for line in output.get("text", []))
 
 
 @pytest.mark.parametrize("name", sorted(OF_CHECKPOINTS))
-def test_every_example_of_a_checkpoint_lacks_only_its_file(server, tools_server, name):
+def test_every_template_of_a_checkpoint_lacks_only_its_file(server, tools_server, name):
     """The conversion checks nodes, inputs and links against the server's node table."""
-    shutil.copy(in_host.ROOT / "demo" / "imprint_demo.png", server.input)
-    workflow = json.loads((EXAMPLES / name).read_text("utf-8"))
+    shutil.copy(in_host.ROOT / "demo" / "imprint_demo.png", server.input / "example.png")
     with pytest.raises(RuntimeError, match=r"not in") as refusal:
-        server.run(tools_server.to_prompt(server, workflow))
+        tools_server.run_workflow(server, TEMPLATES[name])
     assert "ckpt_name" in str(refusal.value)
     assert "Required input is missing" not in str(refusal.value)
 
 
-def test_every_example_has_a_picture_of_its_own_and_a_line_in_the_readme():
+def test_every_template_has_a_picture_of_its_own_and_a_line_in_the_readme():
     readme = (in_host.ROOT / "README.md").read_text("utf-8")
-    listed = set(re.findall(r"\*\*((?:demo|sd15|sdxl|null_text)_\w+)\*\*", readme))
-    assert {path.stem for path in EXAMPLES.glob("*.json")} == listed
-    pictures = {(EXAMPLES / f"{name}.jpg").read_bytes() for name in listed}
-    assert len(pictures) == len(listed)
+    section = readme.partition("## Templates")[2].partition("\n## ")[0]
+    assert set(TEMPLATES) == set(re.findall(r"\*\*(.+?)\*\*", section))
+    pictures = {path.with_suffix(".jpg").read_bytes() for path in TEMPLATES.values()}
+    assert len(pictures) == len(TEMPLATES)
 
 
 def test_importing_the_pack_is_no_error(server):

@@ -72,7 +72,9 @@ api.addEventListener("b_preview_with_metadata", (/** @type {any} */ event) => {
 function showLines(/** @type {any} */ node, /** @type {string[]} */ lines) {
   if (!node?.imprintPreview) return;
   node.imprintPreview();
-  node.widgets.find((/** @type {any} */ widget) => widget.name === NAME).value = lines.join("\n");
+  // Newer front ends take the widget away when a run fails.
+  const line = node.widgets.find((/** @type {any} */ widget) => widget.name === NAME);
+  if (line) line.value = lines.join("\n");
 }
 
 app.registerExtension({

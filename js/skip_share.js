@@ -21,7 +21,7 @@ function follow(/** @type {any} */ node) {
   const steps = find("steps");
   const skip = find("skip_steps");
   const plain = skip.label;
-  let said = plain;
+  const name = plain ?? skip.name;
   let share = 0;
 
   const read = () => {
@@ -29,10 +29,10 @@ function follow(/** @type {any} */ node) {
     say();
   };
   const say = () => {
-    if (skip.label !== said) return; // somebody named it otherwise
+    const label = skip.label ?? name;
+    if (label !== name && !(label.startsWith(`${name} (`) && label.endsWith(" %)"))) return; // somebody else's
     const known = !linked(node, "steps") && !linked(node, "skip_steps");
-    said = known ? `${plain ?? skip.name} (${Math.round((100 * skip.value) / steps.value)} %)` : plain;
-    skip.label = said;
+    skip.label = known ? `${name} (${Math.round((100 * skip.value) / steps.value)} %)` : plain;
   };
   after(steps, "callback", () => {
     if (linked(node, "steps") || linked(node, "skip_steps")) return;

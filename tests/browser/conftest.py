@@ -21,6 +21,9 @@ PLACES = {
 }
 
 
+OLDEST = {name: place for name, place in PLACES.items() if place[0] == "server"}
+
+
 @pytest.fixture(scope="session")
 def browser():
     with browser_tools.launch() as running:
@@ -74,7 +77,7 @@ def page(browser, shared_pages, place, page_server, page_settings):
     assert errors == []
 
 
-@pytest.fixture(scope="module", params=PLACES)
+@pytest.fixture(scope="module", params=OLDEST)
 def kept(request, browser):
     """A SharedPage that keeps its workflow through all tests of a module."""
     server, mode = PLACES[request.param]

@@ -6,8 +6,14 @@ import demo_page
 import in_host
 import pages
 import pytest
+from conftest import OLDEST
 
 SEARCHES = "edit image", "edit photo", "change", "image editing", "img2img edit"
+
+
+@pytest.fixture(params=OLDEST)
+def place(request) -> str:
+    return request.param
 
 
 @pytest.fixture

@@ -86,8 +86,8 @@ def test_a_template_opens_and_runs_and_nothing_covers_anything(name, page, files
 @pytest.mark.parametrize("name", sorted(APPS))
 def test_an_app_opens_as_a_panel(name, page, files):
     pages.load(page, workflow(name))
-    assert page.get_by_text("What it should show", exact=True).first.is_visible()
-    assert page.get_by_role("button", name="Run", exact=True).first.is_visible()
+    page.get_by_text("What it should show", exact=True).locator("visible=true").first.wait_for()
+    page.get_by_role("button", name="Run", exact=True).last.wait_for()
 
 
 def test_the_first_app_runs_by_its_button(page, files):

@@ -2,6 +2,7 @@
 
 import demo_page
 import pytest
+from conftest import OLDEST
 
 WRONG = "skip_steps is 50, but of the 10 steps here at least one must be left"
 SIZES = (
@@ -12,6 +13,11 @@ BADGE = """
 () => made.invert.badges.map((badge) => (typeof badge === "function" ? badge() : badge).text)
   .some((text) => text.includes("warning"))
 """
+
+
+@pytest.fixture(params=OLDEST)
+def place(request) -> str:
+    return request.param
 
 
 @pytest.fixture

@@ -63,7 +63,7 @@ def test_nothing_is_requested_before_it_is_shown(opened):
 
 def test_the_hosts_large_picture_gives_way(page):
     assert page.evaluate("() => !app.graph._nodes.find((n) => n.comfyClass.includes('Ins')).imgs")
-    assert page.locator("[data-node-id] img").count() == 0
+    assert page.locator("[data-node-id] img:visible").count() == 0
 
 
 def test_keys_go_through_the_steps(page):

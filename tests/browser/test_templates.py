@@ -1,11 +1,13 @@
 """Templates and blueprints as a user opens, runs and searches them."""
 
 import json
+import re
 import shutil
 
 import in_host
 import pages
 import pytest
+from conftest import OLDEST
 
 TEMPLATES = {path.stem: path for path in (in_host.ROOT / "example_workflows").glob("*.json")}
 BLUEPRINTS = {path.stem: path for path in (in_host.ROOT / "subgraphs").glob("*.json")}
@@ -64,6 +66,11 @@ IN_VIEW = """() => {
 }"""
 
 
+@pytest.fixture(params=OLDEST)
+def place(request) -> str:
+    return request.param
+
+
 @pytest.fixture
 def files(page_server):
     """What every ComfyUI has in its input folder."""
@@ -93,4 +100,4 @@ def test_an_app_opens_as_a_panel(name, page, files):
 def test_the_first_app_runs_by_its_button(page, files):
     pages.load(page, workflow(FIRST))
     page.get_by_role("button", name="Run", exact=True).last.click()
-    page.locator("img[src*='imprint']").first.wait_for(timeout=120_000)
+    page.get_by_text(re.compile(r"edit_\d+")).first.wait_for(timeout=120_000)

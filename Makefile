@@ -10,7 +10,7 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/imprint
 HOST = host="$$($(PYTHON) -m tools.host)" && set -a && eval "$$host" && set +a
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test snapshot lint serve thumbnails artwork train bench readme
+.PHONY: help demo test snapshot lint serve thumbnails artwork browser train bench readme
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1 - /p' Makefile
@@ -19,7 +19,10 @@ demo: ## edits a picture on a real ComfyUI server, writes out/demo.png
 	@$(PYTHON) -m tools.demo
 
 test: lint ## everything that CI runs
-	@$(HOST) && cd tests && OMP_NUM_THREADS=1 "$$COMFYUI_PYTHON" -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+	@$(HOST) && cd tests && OMP_NUM_THREADS=1 "$$COMFYUI_PYTHON" -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal --ignore browser
+
+browser: lint ## the tests in headless Chromium; they need a quiet machine
+	@$(HOST) && cd tests && OMP_NUM_THREADS=1 "$$COMFYUI_PYTHON" -m pytest --numprocesses 2 --dist loadfile browser
 
 snapshot: ## writes the ids that workflow files depend on, after a change that is meant
 	@$(HOST) && cd tests && IMPRINT_WRITE_SNAPSHOT=1 "$$COMFYUI_PYTHON" -m pytest host/test_schema.py

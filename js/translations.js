@@ -3,6 +3,7 @@
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
+import { isOurs } from "./nodes.js";
 
 /** @type {Promise<any> | undefined} */
 let translations;
@@ -12,7 +13,7 @@ app.registerExtension({
   async beforeRegisterNodeDef(/** @type {any} */ _, /** @type {any} */ { name, input }) {
     const locale = /** @type {string} */ (app.extensionManager.setting.get("Comfy.Locale"));
     const menus = Object.entries(input?.required ?? {}).filter(([, [type]]) => type === "COMFY_DYNAMICCOMBO_V3");
-    if (locale === "en" || !name.startsWith("Imprint") || !menus.length) return;
+    if (locale === "en" || !isOurs(name) || !menus.length) return;
     translations ??= api.fetchApi("/i18n").then((response) => response.json());
     const words = (await translations)[locale]?.nodeDefs?.[name]?.inputs ?? {};
     for (const [menu, [, { options }]] of menus) {

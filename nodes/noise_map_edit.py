@@ -5,7 +5,7 @@ from comfy_api.latest import io
 from ..inversion.edits import blend
 from ..inversion.noise_maps import NoiseMaps
 from ._host import latents
-from ._host.messages import tell
+from ._host.messages import said, tell
 from .inputs import (
     CATEGORY,
     MAX_STEPS,
@@ -68,7 +68,7 @@ class NoiseMapEdit(io.ComfyNode):
             edited = blend(noise_maps, edited, latents.fit_mask(mask, noise_maps.xs.shape[1:]))
         edits = [*noise_maps.info.get("edits", []), _words(name, settings, mask, span)]
         shown = {"imprint_picture": [_thumbnail(noise_maps)]}
-        return io.NodeOutput(edited.with_info(edits=edits), ui=shown)
+        return io.NodeOutput(edited.with_info(edits=edits), ui={**shown, **said()})
 
 
 def _thumbnail(maps: NoiseMaps) -> dict:

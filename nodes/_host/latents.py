@@ -113,9 +113,8 @@ def flat_colour(maps: NoiseMaps, colour: tuple[float, ...]) -> Tensor:
     factors = torch.tensor(kind.latent_rgb_factors or torch.eye(3).tolist())
     bias = torch.tensor(kind.latent_rgb_factors_bias or (0.0, 0.0, 0.0))
     values = factors.T.pinverse() @ (torch.tensor(colour) - bias)
-    if (
-        kind.latent_rgb_factors_reshape
-    ):  # it moves channels of one cell to the cells of a finer grid
+    # Moves channels of one cell to the cells of a finer grid.
+    if kind.latent_rgb_factors_reshape:
         channel = torch.arange(channels).view(1, -1, 1, 1)
         places = kind.latent_rgb_factors_reshape(channel)[0]  # (factors, height, width)
         values = values.view(-1, 1, 1).expand(places.shape).flatten()[places.flatten().argsort()]

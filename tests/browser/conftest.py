@@ -21,7 +21,8 @@ PLACES = {
 }
 
 
-OLDEST = {name: place for name, place in PLACES.items() if place[0] == "server"}
+OLDEST = [name for name, (server, _) in PLACES.items() if server == "server"]
+ON_THE_HOSTS_FRONT_END = pytest.mark.parametrize("place", OLDEST)
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ BUILD = """async (rows) => {
   // The host's own first workflow may still move the canvas.
   for (let i = 0; i < 3; i++) await new Promise(requestAnimationFrame);
   window.app.graph.clear();
-  const nodes = {};
+  const nodes = (window.made = {});
   for (const [name, type, place, values, wires] of rows) {
     const node = LiteGraph.createNode(type);
     window.app.graph.add(node);
@@ -21,19 +21,34 @@ BUILD = """async (rows) => {
   }
   return Object.fromEntries(Object.entries(nodes).map(([name, node]) => [name, node.id]));
 }"""
-RUN = """() => new Promise((done) => {
-  const end = (event) => done(event.type + (event.detail.exception_message ?? ""));
-  for (const kind of ["execution_success", "execution_error"]) {
-    window.app.api.addEventListener(kind, end, { once: true });
-  }
-  window.app.queuePrompt(0);
-})"""
 LOOK = """async ([left, top, scale]) => {
   window.app.canvas.ds.scale = scale;
   window.app.canvas.ds.offset = [left, top];
   window.app.canvas.setDirty(true, true);
   for (let i = 0; i < 3; i++) await new Promise(requestAnimationFrame);
 }"""
+# What the tests call in the page. A value is set as the widgets of both modes do it.
+WORDS = """
+() => {
+  window.widget = (node, name) => node.widgets.find((found) => found.name === name);
+  window.set = (node, name, value) => {
+    widget(node, name).value = value;
+    widget(node, name).callback?.(value, app.canvas, node);
+  };
+  window.line = (node) => widget(node, "$$node-text-preview");
+  window.slot = (node, name) =>
+    node.inputs.findIndex((input) => input.widget?.name === name);
+  window.choose = (node, entry) =>
+    app.canvas.getNodeMenuOptions(node).find((found) => found?.content === entry).callback();
+  window.run = async () => {
+    const kinds = ["execution_success", "execution_error"];
+    const end = new Promise((done) =>
+      kinds.forEach((kind) => app.api.addEventListener(kind, () => done(kind), { once: true })));
+    return (await app.queuePrompt(0)) ? end : "refused";
+  };
+  app.rootGraph.clear();
+}
+"""
 WIRES = {"model": ("model", 0), "positive": ("caption", 0), "negative": ("empty", 0)}
 # Far left of what the tests look at.
 INVERTED = [
@@ -43,6 +58,33 @@ INVERTED = [
     ("empty", "CLIPTextEncode", (-2600, 400), {"text": ""}, {}),
     ("encoded", "VAEEncode", (-2600, 800), {}, {"pixels": ("image", 0), "vae": ("model", 2)}),
     ("batch", "RepeatLatentBatch", (-2200, 800), {"amount": 2}, {"samples": ("encoded", 0)}),
+]
+PROMPTS = {"source": "a red circle on grass", "target": "a blue circle on grass", "negative": ""}
+GUIDED = {"model": ("model", 0), "negative": ("negative", 0)}
+EDIT = [
+    ("model", "ImprintLoadDemoModel", (0, 0), {}, {}),
+    ("image", "ImprintDemoImage", (0, 260), {}, {}),
+    ("encode", "VAEEncode", (0, 760), {}, {"pixels": ("image", 0), "vae": ("model", 2)}),
+    *(
+        (name, "CLIPTextEncode", (340, 300 * i), {"text": text}, {"clip": ("model", 1)})
+        for i, (name, text) in enumerate(PROMPTS.items())
+    ),
+    (
+        "invert",
+        "ImprintEFDDPMInvert",
+        (800, 0),
+        {"steps": 10, "skip_steps": 4, "cfg": 1.0},
+        {**GUIDED, "positive": ("source", 0), "latent_image": ("encode", 0)},
+    ),
+    (
+        "sample",
+        "ImprintInvertedSampler",
+        (1180, 0),
+        {"cfg": 3.0},
+        {**GUIDED, "positive": ("target", 0), "noise_maps": ("invert", 0)},
+    ),
+    ("decode", "VAEDecode", (1180, 420), {}, {"samples": ("sample", 0), "vae": ("model", 2)}),
+    ("show", "PreviewImage", (1500, 0), {}, {"images": ("decode", 0)}),
 ]
 CLIPPED = ("clip", ("model", 1))
 
@@ -59,14 +101,28 @@ def invert(steps: int) -> list:
 
 
 def build(page: Page, rows: list) -> dict[str, int]:
-    """Puts a graph of rows (name, type, place, values, wires) on the page; returns ids by name."""
+    """Puts a graph of rows (name, type, place, values, wires) on the page, where `made` has its
+    nodes by name; returns their ids by name.
+    """
     return page.evaluate(BUILD, rows)
-
-
-def run(page: Page) -> None:
-    assert page.evaluate(RUN) == "execution_success"
 
 
 def look(page: Page, left: float, top: float, scale: float = 1) -> None:
     """Moves the canvas so that its origin lies there."""
     page.evaluate(LOOK, [left, top, scale])
+
+
+def prepare(page: Page) -> None:
+    """Gives the words above to call in the page, and an empty graph."""
+    page.evaluate(WORDS)
+
+
+def run(page: Page) -> str:
+    """Runs the graph; returns what ended it, once the page has shown it."""
+    end = page.evaluate("() => run()")
+    page.wait_for_timeout(500)
+    return end
+
+
+def toasts(page: Page) -> list[str]:
+    return [text.strip() for text in page.locator(".p-toast-message").all_inner_texts()]

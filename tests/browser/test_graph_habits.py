@@ -2,24 +2,21 @@
 
 import shutil
 
-import demo_page
+import demo_graph
 import in_host
 import pages
 import pytest
-from conftest import OLDEST
+from conftest import ON_THE_HOSTS_FRONT_END
 
 SEARCHES = "edit image", "edit photo", "change", "image editing", "img2img edit"
 
-
-@pytest.fixture(params=OLDEST)
-def place(request) -> str:
-    return request.param
+pytestmark = ON_THE_HOSTS_FRONT_END
 
 
 @pytest.fixture
 def canvas(page):
     """The page with what these tests call in it."""
-    demo_page.prepare(page)
+    demo_graph.prepare(page)
     return page
 
 
@@ -74,7 +71,7 @@ def test_the_menu_of_load_image_builds_an_edit_that_runs(canvas, page_server):
     )
     canvas.wait_for_timeout(1000)
     assert pages.overlaps(canvas) == []
-    assert demo_page.run(canvas) == "execution_success"
+    assert demo_graph.run(canvas) == "execution_success"
     assert pages.overlaps(canvas) == []
     types = canvas.evaluate("() => app.rootGraph.nodes.map((node) => node.type)")
     assert types.count("CLIPTextEncode") == 3
@@ -101,7 +98,7 @@ def test_without_a_loader_the_menu_adds_one_below_other_nodes(canvas):
 
 
 def test_skipping_keeps_its_share_of_the_steps(canvas):
-    demo_page.build_edit(canvas)
+    demo_graph.build(canvas, demo_graph.EDIT)
     seen = canvas.evaluate(
         """async () => {
           const { invert } = made;
@@ -134,7 +131,7 @@ def test_skipping_keeps_its_share_of_the_steps(canvas):
 
 
 def test_loading_changes_no_value_and_no_given_name(canvas):
-    demo_page.build_edit(canvas)
+    demo_graph.build(canvas, demo_graph.EDIT)
     before, after, label = canvas.evaluate(
         """async () => {
           set(made.invert, "steps", 7);

@@ -1,17 +1,19 @@
 """The picture of Noise Map Edit that is dragged, by mouse and keyboard."""
 
-import importlib
-
 import demo_graph
+import pages
 import pytest
 
-browser_tools = importlib.import_module("imprint_pack.tools.browser")
-
-MOVED = {"model": ("model", 0), "positive": ("caption", 0), "negative": ("empty", 0)}
 ROWS = [
     *demo_graph.invert(10),
     ("edit", "ImprintNoiseMapEdit", (0, 0), {}, {"noise_maps": ("inverted", 0)}),
-    ("sample", "ImprintInvertedSampler", (500, 0), {}, MOVED | {"noise_maps": ("edit", 0)}),
+    (
+        "sample",
+        "ImprintInvertedSampler",
+        (500, 0),
+        {},
+        demo_graph.WIRES | {"noise_maps": ("edit", 0)},
+    ),
     ("decode", "VAEDecode", (900, 0), {}, {"samples": ("sample", 0), "vae": ("model", 2)}),
     ("show", "PreviewImage", (900, 200), {}, {"images": ("decode", 0)}),
 ]
@@ -73,7 +75,7 @@ def test_a_run_shows_the_picture_and_its_cells(page):
     empty = page.eval_on_selector(PAD, "(canvas) => canvas.toDataURL()")
     page.evaluate(CHOOSE, "flip")
     page.evaluate(CHOOSE, "shift")  # with its defaults
-    demo_graph.run(page)
+    pages.run(page)
     changed = f"(before) => document.querySelector('{PAD}').toDataURL() !== before"
     page.wait_for_function(changed, arg=empty)
     drag(page, -0.5, 0.25)
@@ -84,7 +86,7 @@ def test_a_run_shows_the_picture_and_its_cells(page):
     assert shift(page) == (x, y - 1)
     drag(page, 3, 0)
     assert shift(page) == (31, y - 1)  # some of the 32 pixels stays
-    demo_graph.run(page)
+    pages.run(page)
 
 
 def test_the_picture_is_there_for_shift_only(page):
@@ -92,7 +94,7 @@ def test_the_picture_is_there_for_shift_only(page):
     page.wait_for_timeout(300)
     assert not page.locator(PAD).is_visible()
     assert page.evaluate(VALUE, "operation.colour") == "#2060c0"
-    demo_graph.run(page)
+    pages.run(page)
     page.evaluate(CHOOSE, "shift")
     page.locator(PAD).wait_for(state="visible")
 
@@ -108,4 +110,4 @@ def test_a_reload_keeps_the_shift_and_what_a_cell_is(page):
     page.focus(".imprint-shift")
     page.keyboard.press("ArrowRight")
     assert shift(page) == (kept[0] + 1, kept[1])
-    demo_graph.run(page)
+    pages.run(page)

@@ -6,7 +6,7 @@ import shutil
 import in_host
 import pages
 import pytest
-from conftest import OLDEST
+from conftest import ON_THE_HOSTS_FRONT_END
 
 TEMPLATES = {path.stem: path for path in (in_host.ROOT / "example_workflows").glob("*.json")}
 BLUEPRINTS = {path.stem: path for path in (in_host.ROOT / "subgraphs").glob("*.json")}
@@ -65,17 +65,13 @@ IN_VIEW = """() => {
 }"""
 
 
-@pytest.fixture(params=OLDEST)
-def place(request) -> str:
-    return request.param
-
-
 @pytest.fixture
 def files(page_server):
     """What every ComfyUI has in its input folder."""
     shutil.copy(in_host.ROOT / "demo" / "imprint_demo.png", page_server.input / "example.png")
 
 
+@ON_THE_HOSTS_FRONT_END
 @pytest.mark.parametrize("name", sorted(TEMPLATES))
 def test_a_template_opens_and_runs_and_nothing_covers_anything(name, page, files):
     graph = workflow(name)
@@ -89,6 +85,7 @@ def test_a_template_opens_and_runs_and_nothing_covers_anything(name, page, files
         assert pages.overlaps(page) == []
 
 
+@ON_THE_HOSTS_FRONT_END
 @pytest.mark.parametrize("name", sorted(APPS))
 def test_an_app_opens_as_a_panel(name, page, files):
     pages.load(page, workflow(name))

@@ -1,8 +1,8 @@
 """What the nodes say reaches the user of the page, and covers nothing."""
 
-import demo_page
+import demo_graph
 import pytest
-from conftest import OLDEST
+from conftest import ON_THE_HOSTS_FRONT_END
 
 WRONG = "skip_steps is 50, but of the 10 steps here at least one must be left"
 SIZES = (
@@ -14,17 +14,14 @@ BADGE = """
   .some((text) => text.includes("warning"))
 """
 
-
-@pytest.fixture(params=OLDEST)
-def place(request) -> str:
-    return request.param
+pytestmark = ON_THE_HOSTS_FRONT_END
 
 
 @pytest.fixture
 def edit(page):
     """The page with the demo edit in it."""
-    demo_page.prepare(page)
-    demo_page.build_edit(page)
+    demo_graph.prepare(page)
+    demo_graph.build(page, demo_graph.EDIT)
     page.wait_for_timeout(500)
     return page
 
@@ -33,12 +30,12 @@ def test_an_error_is_a_toast_with_its_sentence_also_in_a_subgraph(edit):
     edit.evaluate(
         "() => { set(made.invert, 'skip_steps', 50); made.invert.title = 'My inversion' }"
     )
-    assert demo_page.run(edit) == "execution_error"
-    first = demo_page.toasts(edit)
+    assert demo_graph.run(edit) == "execution_error"
+    first = demo_graph.toasts(edit)
     edit.evaluate("() => { app.rootGraph.convertToSubgraph(new Set([made.invert])) }")
-    assert demo_page.run(edit) == "execution_error"
+    assert demo_graph.run(edit) == "execution_error"
     edit.wait_for_timeout(1000)  # the first one leaves
-    for (toast,) in (first, demo_page.toasts(edit)):
+    for (toast,) in (first, demo_graph.toasts(edit)):
         assert toast.startswith("My inversion")
         assert WRONG in toast
 
@@ -53,19 +50,19 @@ def test_an_app_shows_the_sentence_too(edit):
           await app.loadGraphData(workflow, true, true, "app");
         }"""
     )
-    assert demo_page.run(edit) == "execution_error"
-    assert any(WRONG in toast for toast in demo_page.toasts(edit))
+    assert demo_graph.run(edit) == "execution_error"
+    assert any(WRONG in toast for toast in demo_graph.toasts(edit))
 
 
 def test_a_warning_is_a_badge_that_goes_with_its_cause(edit):
     edit.evaluate("() => set(made.invert, 'skip_steps', 9)")
-    assert demo_page.run(edit) == "execution_success"
-    assert any("9 of 10 steps are skipped" in toast for toast in demo_page.toasts(edit))
+    assert demo_graph.run(edit) == "execution_success"
+    assert any("9 of 10 steps are skipped" in toast for toast in demo_graph.toasts(edit))
     assert edit.evaluate(BADGE)
     vue = edit.evaluate("() => LiteGraph.vueNodesMode")
     assert edit.get_by_text("\u26a0 warning").count() == int(vue)  # else it is drawn on the canvas
     edit.evaluate("() => set(made.invert, 'skip_steps', 4)")
-    assert demo_page.run(edit) == "execution_success"
+    assert demo_graph.run(edit) == "execution_success"
     assert not edit.evaluate(BADGE)
     assert edit.get_by_text("\u26a0 warning").count() == 0
 
@@ -82,7 +79,7 @@ def test_words_and_previews_let_no_node_grow_and_a_cached_run_shows_the_same(edi
         })"""
     )
     before = edit.evaluate(SIZES)
-    assert demo_page.run(edit) == "execution_success"
+    assert demo_graph.run(edit) == "execution_success"
     assert edit.evaluate(SIZES) == before
     assert edit.evaluate("() => window.previews") > 0
     assert edit.evaluate("() => window.hosts") == 0
@@ -91,7 +88,7 @@ def test_words_and_previews_let_no_node_grow_and_a_cached_run_shows_the_same(edi
     assert "An edit: inverted at cfg 1, sampled at cfg 3." in said[1]
     edit.evaluate("async () => app.loadGraphData(app.rootGraph.serialize())")
     edit.wait_for_timeout(500)
-    assert demo_page.run(edit) == "execution_success"
+    assert demo_graph.run(edit) == "execution_success"
     lines = (
         "() => app.rootGraph.nodes.map((node) => node.widgets && line(node)?.value).filter(Boolean)"
     )

@@ -1,13 +1,11 @@
 """Inspect Noise Maps as a viewer, by mouse and keyboard."""
 
-import importlib
 import re
 from types import SimpleNamespace
 
 import demo_graph
+import pages
 import pytest
-
-browser_tools = importlib.import_module("imprint_pack.tools.browser")
 
 STEPS = 100
 ON_SCREEN, OFF_SCREEN = (300, 150), (-6000, 150)
@@ -31,7 +29,7 @@ def opened(kept):
     demo_graph.build(page, ROWS)
     demo_graph.look(page, *OFF_SCREEN)
     page.wait_for_function(GONE)
-    demo_graph.run(page)
+    pages.run(page)
     return SimpleNamespace(page=page, requests=requests)
 
 
@@ -106,7 +104,7 @@ def test_step_and_image_stay_in_the_workflow(opened, page):
     page.evaluate("(workflow) => app.loadGraphData(workflow)", workflow)
     page.wait_for_timeout(1000)
     assert "Run the workflow" in page.locator(".imprint-viewer .note").last.inner_text()
-    demo_graph.run(page)  # from the cache
+    pages.run(page)  # from the cache
     demo_graph.look(page, *ON_SCREEN)
     assert page.input_value(".imprint-viewer select") == "1"
     assert step(page) == 1

@@ -8,6 +8,7 @@ Shapes: paths are (steps + 1, batch, channels, *spatial), maps (steps, batch, ch
 """
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -69,6 +70,18 @@ def _shortened(z: Tensor, longest: float) -> Tensor:
     return z * (longest / lengths).view(-1, *[1] * (z.ndim - 1))
 
 
+class Steer(Protocol):
+    """What an attention control does along a replay; `own` is the bundle's latent at that level."""
+
+    def before(self, i: int, x: Tensor, own: Tensor, sigma: Tensor) -> Tensor:
+        """The latent that step `i` goes on with, from `x`."""
+        ...
+
+    def after(self, x_next: Tensor, own: Tensor) -> Tensor:
+        """The latent that comes out of it, from `x_next`."""
+        ...
+
+
 def replay(
     denoise: Denoise,
     maps: NoiseMaps,
@@ -77,6 +90,7 @@ def replay(
     mask: Tensor | None = None,
     distances: Sequence[float] | None = None,
     on_step: OnStep | None = None,
+    steer: Steer | None = None,
 ) -> Tensor:
     """The latent at the last sigma, sampled from `maps.xs[skip]` with the stored maps.
 
@@ -91,14 +105,18 @@ def replay(
     # A step departs only inside the mask.
     inside = 1.0 if mask is None else mask.flatten(1).square().mean(1).sqrt()
     for i in range(skip, len(steps)):
-        step = steps[i]
-        denoised = denoise(x, x.new_full(x.shape[:1], step.sigma))
+        step, sigma = steps[i], x.new_full(x.shape[:1], steps[i].sigma)
+        if steer:
+            x = x + (steer.before(i, x, maps.xs[i], sigma) - x) * (1 if mask is None else mask)
+        denoised = denoise(x, sigma)
         scaled = scaled or (step.std == 0 and residual != 1)
         z = residual * maps.zs[i] if step.std == 0 else maps.zs[i]
         x_next = step.mean(x, denoised) + step.scale * z
         if mask is not None:
             locked = maps.xs[i + 1] + step.carry * (x - maps.xs[i])
             x_next = locked + mask * (x_next - locked)
+        if steer:
+            x_next = steer.after(x_next, maps.xs[i + 1])
         if distances is not None and not scaled:
             within = distances[i] * inside
             x_next, on_path = anchored(x_next, maps.xs[i + 1], within, on_path)

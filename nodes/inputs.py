@@ -15,6 +15,7 @@ MAX_STEPS = 10_000
 EDITING = ("edit image", "edit photo", "change", "image editing", "img2img edit")
 
 NoiseMapsType = io.Custom("NOISE_MAPS")
+AttentionControlType = io.Custom("ATTENTION_CONTROL")
 
 
 def model_inputs(positive: str, negative: str) -> list:
@@ -150,3 +151,64 @@ def seeded_noise(latent: dict, samples: Tensor, steps: int, seed: int) -> Tensor
         generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "big"))
         noise[:, row] = torch.randn(steps + 1, *samples.shape[1:], generator=generator)
     return noise
+
+
+def prompt_input(name: str, tooltip: str) -> io.String.Input:
+    return io.String.Input(name, multiline=True, dynamic_prompts=True, tooltip=tooltip)
+
+
+def fraction_input(name: str, default: float, tooltip: str) -> io.Float.Input:
+    return io.Float.Input(name, default=default, min=0.0, max=1.0, step=0.05, tooltip=tooltip)
+
+
+def size_input(name: str, tooltip: str) -> io.Int.Input:
+    return io.Int.Input(
+        name, default=16, min=4, max=128, optional=True, advanced=True, tooltip=tooltip
+    )
+
+
+def attention_control_output() -> io.Output:
+    return AttentionControlType.Output(
+        display_name="attention_control", tooltip="For Inverted Sampler's attention_control."
+    )
+
+
+def source_input() -> io.Conditioning.Input:
+    return io.Conditioning.Input(
+        "source", tooltip="What the image shows: the prompt of the inversion."
+    )
+
+
+def span_inputs(first: str, last: str) -> list:
+    """A range of steps, with the tooltips of its ends."""
+    return [
+        io.Int.Input(
+            "first_step",
+            default=0,
+            min=0,
+            max=MAX_STEPS,
+            optional=True,
+            advanced=True,
+            tooltip=first,
+        ),
+        io.Int.Input(
+            "last_step",
+            default=-1,
+            min=-1,
+            max=MAX_STEPS,
+            optional=True,
+            advanced=True,
+            tooltip=last,
+        ),
+    ]
+
+
+def step_span(first: int, last: int, steps: int) -> range:
+    """The steps `first` to `last` of noise maps; -1 is their last one."""
+    end = steps if last == -1 else last + 1
+    if not 0 <= first < end <= steps:
+        raise ValueError(
+            f"first_step is {first} and last_step is {last}, but the noise maps hold steps 0 to "
+            f"{steps - 1}: set first_step to 0 and last_step to -1 for all of them."
+        )
+    return range(first, end)

@@ -7,13 +7,14 @@ from torch import Tensor
 from ..inversion.noise_maps import NoiseMaps
 from ..inversion.schedule import Schedule
 from ..inversion.walk import replay
-from ._host import latents, models, prompts, sampling
+from ._host import attention, latents, models, prompts, sampling
 from ._host.messages import said, tell, warn
 from ._host.progress import Cost
 from .inputs import (
     CATEGORY,
     EDITING,
     MAX_STEPS,
+    AttentionControlType,
     cfg_input,
     check_noise_maps,
     mask_input,
@@ -84,13 +85,16 @@ class InvertedSamplerCustom(io.ComfyNode):
         return io.NodeOutput(sample(guider, noise_maps, skip_steps, **settings), ui=said())
 
 
-def sample(guider, noise_maps, skip_steps, mask=None, residual=1.0) -> dict:
+def sample(guider, noise_maps, skip_steps, mask=None, residual=1.0, attention_control=None) -> dict:
     """The LATENT that these noise maps give under this guider."""
     check_noise_maps(noise_maps)
     patcher, maps = guider.model_patcher, noise_maps
     models.check_fit(patcher, maps)
     schedule = maps.schedule.after(skip_steps, "; the inversion's own skipping is done already")
     guider = prompts.with_null_text(guider, maps)
+    steering = None
+    if attention_control is not None:
+        guider, steering = attention.controlled(guider, attention_control, maps)
     if maps.xs.shape[1] == 1:
         maps = maps.repeated(prompts.rows(guider))
     cfg = prompts.guidance(guider)
@@ -108,11 +112,15 @@ def sample(guider, noise_maps, skip_steps, mask=None, residual=1.0) -> dict:
 
         fitted = None if mask is None else latents.fit_mask(mask, run.x_0.shape).to(run.x_0)
         own = maps.to(run.x_0)
-        return replay(run.denoise, own, skip_steps, residual, fitted, distances, on_step)
+        steer = steering and steering.start(run)
+        return replay(run.denoise, own, skip_steps, residual, fitted, distances, on_step, steer)
 
     # Not for the loop: inpainting and video models read the picture as part of their prompt.
     picture = latents.sampled_latent(patcher, maps.xs[-1], 0.0)
-    x, cost = sampling.run(guider, picture, schedule, loop)
+    if steering is None:
+        x, cost = sampling.run(guider, picture, schedule, loop)
+    else:
+        x, cost = steering.sample(picture, schedule, loop)
     _check_finite(torch.stack(finite), schedule)
     unchanged = x.cpu().equal(maps.xs[-1])
     if mask is not None and not mask.any():
@@ -190,6 +198,12 @@ def _replay_settings() -> list:
         mask_input(
             "Where to edit: white is edited, black stays exactly the inverted image, grey is in "
             "between."
+        ),
+        AttentionControlType.Input(
+            "attention_control",
+            optional=True,
+            tooltip="How the result keeps to the image's layout, from Prompt-to-Prompt, "
+            "Plug-and-Play, MasaCtrl or pix2pix-zero.",
         ),
         io.Float.Input(
             "residual",

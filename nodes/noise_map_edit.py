@@ -8,12 +8,13 @@ from ._host import latents
 from ._host.messages import said, tell
 from .inputs import (
     CATEGORY,
-    MAX_STEPS,
     NoiseMapsType,
     check_noise_maps,
     chosen,
     mask_input,
     noise_maps_input,
+    span_inputs,
+    step_span,
 )
 from .operations import OPERATIONS, cell_size
 from .viewer import save_temp
@@ -44,7 +45,12 @@ class NoiseMapEdit(io.ComfyNode):
                 mask_input(
                     "Where to edit: white is edited, black stays as it is, grey is in between."
                 ),
-                *_step_inputs(),
+                *span_inputs(
+                    "First step that gain, colour and renoise change; 0 is the noisiest that the "
+                    "inversion kept.",
+                    "Last step that gain, colour and renoise change; -1 is the last of all. Early "
+                    "steps hold the layout, late ones the details.",
+                ),
             ],
             outputs=[
                 NoiseMapsType.Output(
@@ -60,7 +66,7 @@ class NoiseMapEdit(io.ComfyNode):
     ) -> io.NodeOutput:
         check_noise_maps(noise_maps)
         name, settings = chosen("Noise Map Edit", _OPERATION, operation)
-        span = _span(first_step, last_step, len(noise_maps.zs))
+        span = step_span(first_step, last_step, len(noise_maps.zs))
         if not OPERATIONS[name].by_steps and len(span) < len(noise_maps.zs):
             tell(f"{name} moves all steps: first_step and last_step are ignored.")
         edited = OPERATIONS[name].edit(noise_maps, span, **settings)
@@ -80,17 +86,6 @@ def _thumbnail(maps: NoiseMaps) -> dict:
     return {"file": file, "size": [width * cell, height * cell], "cell": cell}
 
 
-def _span(first: int, last: int, steps: int) -> range:
-    """The steps `first` to `last` of noise maps; -1 is their last one."""
-    end = steps if last == -1 else last + 1
-    if not 0 <= first < end <= steps:
-        raise ValueError(
-            f"first_step is {first} and last_step is {last}, but the noise maps hold steps 0 to "
-            f"{steps - 1}: set first_step to 0 and last_step to -1 for all of them."
-        )
-    return range(first, end)
-
-
 def _words(name: str, settings: dict, mask, span: range) -> str:
     """One edit in words, for the bundle's info."""
     unused = ["colour"] if "target" in settings else []
@@ -102,28 +97,3 @@ def _words(name: str, settings: dict, mask, span: range) -> str:
     where = [] if mask is None else ["in a mask"]
     when = [f"steps {span.start} to {span[-1]}"] if OPERATIONS[name].by_steps else []
     return ", ".join([name, *values, *where, *when])
-
-
-def _step_inputs() -> list:
-    return [
-        io.Int.Input(
-            "first_step",
-            default=0,
-            min=0,
-            max=MAX_STEPS,
-            optional=True,
-            advanced=True,
-            tooltip="First step that gain, colour and renoise change; 0 is the noisiest that the "
-            "inversion kept.",
-        ),
-        io.Int.Input(
-            "last_step",
-            default=-1,
-            min=-1,
-            max=MAX_STEPS,
-            optional=True,
-            advanced=True,
-            tooltip="Last step that gain, colour and renoise change; -1 is the last of all. Early "
-            "steps hold the layout, late ones the details.",
-        ),
-    ]

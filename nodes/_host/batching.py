@@ -35,6 +35,10 @@ class BatchedDenoise:
         self.predict, self.images, self.largest = predict, images, 0
         self.rows = self.calls = self.most = 0
 
+    def count(self, rows: int) -> None:
+        """Counts a call of the model that was made beside this."""
+        self.rows, self.calls = self.rows + rows, self.calls + 1
+
     def cost(self, seconds: float) -> Cost:
         """What all calls so far came to, in so much time."""
         return Cost(self.rows, self.calls, self.most // self.images, seconds)
@@ -53,7 +57,7 @@ class BatchedDenoise:
         mm.throw_exception_if_processing_interrupted()
         try:
             denoised = self.predict(x, sigma)
-            self.rows, self.calls = self.rows + len(x), self.calls + 1
+            self.count(len(x))
             self.most = max(self.most, len(x))
             return denoised
         except Exception as error:

@@ -136,7 +136,8 @@ def check_without_cache(patcher) -> None:
     if "easycache" in patcher.model_options["transformer_options"]:
         raise ValueError(
             "EasyCache and LazyCache guess predictions from those at higher noise levels, which "
-            "neither DDIM inversion nor null text can use: connect the model without them."
+            "DDIM inversion, null text and attention control cannot use: connect the model without "
+            "them."
         )
 
 

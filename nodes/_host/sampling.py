@@ -15,7 +15,7 @@ import latent_preview
 import torch
 from torch import Tensor
 
-from ...inversion.schedule import Denoise, Schedule
+from ...inversion.schedule import Schedule
 from . import batching, models, prompts
 from .progress import Cost, Progress
 
@@ -31,7 +31,7 @@ class Run(NamedTuple):
     the schedule once more.
     """
 
-    denoise: Denoise
+    denoise: batching.BatchedDenoise
     x_0: Tensor
     batch_timesteps: int
     on_step: Progress

@@ -100,26 +100,24 @@ def replay(
     bundle is scaled by the mask. `distances` (steps,) are those within which a latent counts
     as the bundle's own (see `anchoring`), as long as no map was scaled.
     """
-    x, steps, scaled = maps.xs[skip], maps.schedule.steps, False
+    xs, x, scaled = maps.xs, maps.xs[skip], False
     on_path = torch.ones(len(x), dtype=torch.bool, device=x.device)
-    # A step departs only inside the mask.
-    inside = 1.0 if mask is None else mask.flatten(1).square().mean(1).sqrt()
-    for i in range(skip, len(steps)):
-        step, sigma = steps[i], x.new_full(x.shape[:1], steps[i].sigma)
+    inside = 1.0 if mask is None else mask.flatten(1).square().mean(1).sqrt()  # what may depart
+    for i, step in enumerate(maps.schedule.steps[skip:], skip):
+        sigma = x.new_full(x.shape[:1], step.sigma)
         if steer:
-            x = x + (steer.before(i, x, maps.xs[i], sigma) - x) * (1 if mask is None else mask)
+            x = x + (1 if mask is None else mask) * (steer.before(i, x, xs[i], sigma) - x)
         denoised = denoise(x, sigma)
         scaled = scaled or (step.std == 0 and residual != 1)
         z = residual * maps.zs[i] if step.std == 0 else maps.zs[i]
         x_next = step.mean(x, denoised) + step.scale * z
         if mask is not None:
-            locked = maps.xs[i + 1] + step.carry * (x - maps.xs[i])
+            locked = xs[i + 1] + step.carry * (x - xs[i])
             x_next = locked + mask * (x_next - locked)
         if steer:
-            x_next = steer.after(x_next, maps.xs[i + 1])
+            x_next = steer.after(x_next, xs[i + 1])
         if distances is not None and not scaled:
-            within = distances[i] * inside
-            x_next, on_path = anchored(x_next, maps.xs[i + 1], within, on_path)
+            x_next, on_path = anchored(x_next, xs[i + 1], distances[i] * inside, on_path)
         x = x_next
         if on_step:
             on_step(i + 1 - skip, x, denoised)

@@ -7,8 +7,9 @@ from torch import Tensor
 from ..inversion.alignment import positions
 from ..inversion.noise_maps import NoiseMaps
 from ..inversion.word_maps import Watch, WordMaps
-from ._host import attention, latents, models, prompts, sampling, words
+from ._host import latents, models, prompts, sampling, words
 from ._host.messages import said, tell
+from ._host.steering import AttentionControl, Steering
 from .inputs import (
     CATEGORY,
     check_noise_maps,
@@ -99,8 +100,7 @@ def _stretched(maps: Tensor) -> Tensor:
 def _watch(model, conditioning: list, maps: NoiseMaps, watched: list[WordMaps], steps: range):
     """Shows the model the image at these steps under its prompt; returns what it cost."""
     guider = prompts.cfg_guider(model, conditioning, conditioning, 1.0)
-    control = attention.AttentionControl(Watch(watched), conditioning)
-    guider, steering = attention.controlled(guider, control, maps)
+    steering = Steering(guider, AttentionControl(Watch(watched), conditioning), maps)
 
     def loop(run: sampling.Run) -> Tensor:
         steering.start(run)
@@ -108,7 +108,7 @@ def _watch(model, conditioning: list, maps: NoiseMaps, watched: list[WordMaps], 
         for done, i in enumerate(steps, 1):
             x = own.xs[i]
             steering.before(i, x, x, x.new_full(x.shape[:1], maps.schedule.sigmas[i]))
-            steering.stop()
+            steering.hooks.stop()
             run.on_step(done, x, x)
         return run.x_0
 

@@ -3,7 +3,7 @@
 from comfy_api.latest import io
 
 from ..inversion.injection import MasaCtrl, PlugAndPlay
-from ._host.attention import AttentionControl
+from ._host.steering import AttentionControl
 from .inputs import CATEGORY, attention_control_output, fraction_input, mask_input, source_input
 
 

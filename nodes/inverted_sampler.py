@@ -1,5 +1,7 @@
 """Inverted Sampler: from noise maps to the image, or to an edit of it."""
 
+from functools import partial
+
 import torch
 from comfy_api.latest import io
 from torch import Tensor
@@ -7,9 +9,10 @@ from torch import Tensor
 from ..inversion.noise_maps import NoiseMaps
 from ..inversion.schedule import Schedule
 from ..inversion.walk import replay
-from ._host import attention, latents, models, prompts, sampling
+from ._host import latents, models, prompts, sampling
 from ._host.messages import said, tell, warn
 from ._host.progress import Cost
+from ._host.steering import Steering
 from .inputs import (
     CATEGORY,
     EDITING,
@@ -85,16 +88,13 @@ class InvertedSamplerCustom(io.ComfyNode):
         return io.NodeOutput(sample(guider, noise_maps, skip_steps, **settings), ui=said())
 
 
-def sample(guider, noise_maps, skip_steps, mask=None, residual=1.0, attention_control=None) -> dict:
+def sample(guider, noise_maps, skip_steps, mask=None, attention_control=None, residual=1.0) -> dict:
     """The LATENT that these noise maps give under this guider."""
     check_noise_maps(noise_maps)
     patcher, maps = guider.model_patcher, noise_maps
     models.check_fit(patcher, maps)
     schedule = maps.schedule.after(skip_steps, "; the inversion's own skipping is done already")
     guider = prompts.with_null_text(guider, maps)
-    steering = None
-    if attention_control is not None:
-        guider, steering = attention.controlled(guider, attention_control, maps)
     if maps.xs.shape[1] == 1:
         maps = maps.repeated(prompts.rows(guider))
     cfg = prompts.guidance(guider)
@@ -102,26 +102,7 @@ def sample(guider, noise_maps, skip_steps, mask=None, residual=1.0, attention_co
     drift = None if other_cfg is None else _drift(maps, other_cfg)
     if drift:
         warn(drift)
-    distances = models.rounding_distances(patcher, maps, prompts.strength(guider))
-    finite = list[Tensor]()
-
-    def loop(run: sampling.Run):
-        def on_step(done: int, x: Tensor, denoised: Tensor) -> None:
-            finite.append(x.isfinite().all())
-            run.on_step(done, x, denoised)
-
-        fitted = None if mask is None else latents.fit_mask(mask, run.x_0.shape).to(run.x_0)
-        own = maps.to(run.x_0)
-        steer = steering and steering.start(run)
-        return replay(run.denoise, own, skip_steps, residual, fitted, distances, on_step, steer)
-
-    # Not for the loop: inpainting and video models read the picture as part of their prompt.
-    picture = latents.sampled_latent(patcher, maps.xs[-1], 0.0)
-    if steering is None:
-        x, cost = sampling.run(guider, picture, schedule, loop)
-    else:
-        x, cost = steering.sample(picture, schedule, loop)
-    _check_finite(torch.stack(finite), schedule)
+    x, cost = _replayed(guider, maps, schedule, mask, attention_control, residual)
     unchanged = x.cpu().equal(maps.xs[-1])
     if mask is not None and not mask.any():
         warn("The mask is black, so nothing is edited: paint white where to edit.")
@@ -129,6 +110,32 @@ def sample(guider, noise_maps, skip_steps, mask=None, residual=1.0, attention_co
         _warn_of_no_change(maps.cfg, other_cfg)
     _tell_outcome(cost, unchanged, maps.cfg, other_cfg)
     return {"samples": latents.sampled_latent(patcher, x, schedule.sigmas[-1])}
+
+
+def _replayed(
+    guider, maps: NoiseMaps, schedule: Schedule, mask, control, residual: float
+) -> tuple[Tensor, Cost]:
+    """What the steps of `schedule`, the last ones of the bundle, make of it, and the cost."""
+    patcher, skip = guider.model_patcher, len(maps.zs) - len(schedule.steps)
+    steering = None if control is None else Steering(guider, control, maps)
+    distances = models.rounding_distances(patcher, maps, prompts.strength(guider))
+    finite = list[Tensor]()
+
+    def loop(run: sampling.Run) -> Tensor:
+        def on_step(done: int, x: Tensor, denoised: Tensor) -> None:
+            finite.append(x.isfinite().all())
+            run.on_step(done, x, denoised)
+
+        fitted = None if mask is None else latents.fit_mask(mask, run.x_0.shape).to(run.x_0)
+        steer, own = steering and steering.start(run), maps.to(run.x_0)
+        return replay(run.denoise, own, skip, residual, fitted, distances, on_step, steer)
+
+    # Not for the loop: inpainting and video models read the picture as part of their prompt.
+    picture = latents.sampled_latent(patcher, maps.xs[-1], 0.0)
+    sample = steering.sample if steering else partial(sampling.run, guider)
+    x, cost = sample(picture, schedule, loop)
+    _check_finite(torch.stack(finite), schedule)
+    return x, cost
 
 
 def _check_finite(finite: Tensor, schedule: Schedule) -> None:

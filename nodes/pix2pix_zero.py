@@ -5,7 +5,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..inversion.cross_guidance import CrossGuidance
-from ._host.attention import AttentionControl
+from ._host.steering import AttentionControl
 from .inputs import CATEGORY, attention_control_output, chosen, source_input
 
 _DIRECTION = io.DynamicCombo.Input(

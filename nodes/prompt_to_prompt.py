@@ -9,7 +9,7 @@ from ..inversion.alignment import Prompt, align, find, positions
 from ..inversion.prompt_to_prompt import BlendWords, PromptToPrompt
 from ..inversion.word_maps import WordMaps
 from ._host import words
-from ._host.attention import AttentionControl
+from ._host.steering import AttentionControl
 from .inputs import CATEGORY, attention_control_output, fraction_input, prompt_input, size_input
 
 _BLEND_SIZE = 16  # the authors' layers
@@ -46,18 +46,9 @@ class PromptToPromptNode(io.ComfyNode):
                     "Higher keeps forms and background.",
                 ),
                 *_word_settings(),
+                *_blend_settings(),
             ],
-            outputs=[
-                io.Conditioning.Output(
-                    display_name="source",
-                    tooltip="The source prompt, for the Invert node's positive.",
-                ),
-                io.Conditioning.Output(
-                    display_name="target",
-                    tooltip="The target prompt, for Inverted Sampler's positive.",
-                ),
-                attention_control_output(),
-            ],
+            outputs=_outputs(),
         )
 
     @classmethod
@@ -125,6 +116,20 @@ def _lines(name: str, text: str, counts: tuple[int, ...]) -> list[tuple[str, lis
     return found
 
 
+def _outputs() -> list:
+    return [
+        io.Conditioning.Output(
+            display_name="source",
+            tooltip="The source prompt, for the Invert node's positive.",
+        ),
+        io.Conditioning.Output(
+            display_name="target",
+            tooltip="The target prompt, for Inverted Sampler's positive.",
+        ),
+        attention_control_output(),
+    ]
+
+
 def _word_settings() -> list:
     return [
         io.String.Input(
@@ -150,6 +155,11 @@ def _word_settings() -> list:
             "Layers up to this many places across follow self_replace. 16 keeps forms, 32 also "
             "fine structure.",
         ),
+    ]
+
+
+def _blend_settings() -> list:
+    return [
         io.String.Input(
             "blend_words",
             default="",

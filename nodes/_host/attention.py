@@ -4,70 +4,35 @@ Everything is a patch on a clone of the model, for one run: functions before and
 and around each call of the network.
 """
 
-import copy
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any
 
-import comfy.samplers
 import torch
-from comfy import patcher_extension, sampler_helpers
+from comfy import patcher_extension
 from comfy.ldm.flux.model import Flux
-from comfy.ldm.modules.attention import SpatialTransformer, SpatialVideoTransformer
-from comfy.ldm.modules.diffusionmodules.mmdit import MMDiT
-from comfy.ldm.modules.diffusionmodules.openaimodel import ResBlock, UNetModel
-from torch import Tensor, nn
+from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
+from torch import Tensor
 
-from ...inversion.attention import Control, Layer, Moment
-from ...inversion.noise_maps import NoiseMaps
-from ...inversion.schedule import Schedule
-from . import models
-from .gradients import differentiable, run_with_gradients
-from .sampling import Run, run
+from ...inversion.attention import Attend, Control, Layer, Moment
+from .networks import Part, grid_of, residual_blocks, supported, transformer_blocks
 
 _OVERRIDE = "optimized_attention_override"
-_Part = tuple[float, float]
-_STAGES = {"input": "input_blocks", "middle": "middle_block", "output": "output_blocks"}
+_SPLIT: Any = {"skip_reshape": True, "skip_output_reshape": True}  # by heads, in and out
 
 
-class AttentionControl(NamedTuple):
-    """What an `attention_control` socket carries: a method's rules and the source CONDITIONING."""
+class Hooks:
+    """What a control's rules keep of the source call and put into the target call.
 
-    rules: Control
-    source: list
+    `phase` is "source" or "target", or "", where nothing is done; `moment` is the step. `conds` are
+    the prompts of the phase, as the host has them.
+    """
 
-
-def controlled(guider, control: AttentionControl, maps: NoiseMaps) -> tuple:
-    """A guider like this one whose model is steered, and its Steering, for one run of a bundle."""
-    if not isinstance(control, AttentionControl):
-        raise ValueError(
-            f"attention_control holds a {type(control).__name__}: connect the attention_control "
-            "output of Prompt-to-Prompt, Plug-and-Play, MasaCtrl or pix2pix-zero."
-        )
-    models.check_without_cache(guider.model_patcher)
-    by_gradient = control.rules.guidance > 0
-    patcher = guider.model_patcher
-    patcher = differentiable(patcher) if by_gradient else patcher.clone()
-    changed = copy.copy(guider)
-    source = sampler_helpers.convert_cond(control.source)
-    changed.original_conds = {**guider.original_conds, "source": source}
-    changed.model_patcher, changed.model_options = patcher, patcher.model_options
-    steering = Steering(changed, control.rules, maps.skipped, maps.skipped + len(maps.zs))
-    steering.install(patcher)
-    return changed, steering
-
-
-class Steering:
-    """A `walk.Steer` for one run: the source call before each step, the hooks for both calls."""
-
-    def __init__(self, guider, rules: Control, skipped: int, steps: int):
-        self.guider, self.rules = guider, rules
-        self.skipped, self.steps = skipped, steps
-        self.run: Run | None = None
-        self.network = _supported(guider.model_patcher.model.diffusion_model)
-        self.blocks = _blocks(self.network)
-        self.phase, self.moment = "", Moment(0, steps)  # phase "": the hooks do nothing
+    def __init__(self, network, rules: Control):
+        self.network, self.rules = supported(network), rules
+        self.blocks = transformer_blocks(self.network)
+        self.phase, self.moment, self.conds = "", Moment(0, 1), list[dict]()
         self.kept = dict[object, tuple[Layer, list[Tensor]]]()
         self.awaited: tuple[object, Layer] | None = None  # a layer whose attention comes next
         self.text, self.latent, self.chunks, self.joint = 0, (0, 0), list[bool](), 0
@@ -80,68 +45,26 @@ class Steering:
         if isinstance(self.network, UNetModel):
             patcher.set_model_attn1_patch(partial(self._before_attention, "self"))
             patcher.set_model_attn2_patch(partial(self._before_attention, "cross"))
-            for path, module, decoder in _residual_blocks(self.network):
+            for path, module, decoder in residual_blocks(self.network):
                 hooked = partial(self._features, module.out_layers.forward, path, decoder)
                 patcher.add_object_patch(f"diffusion_model.{path}.out_layers.forward", hooked)
-
-    def sample(self, picture: Tensor, schedule: Schedule, loop: Callable[[Run], Tensor]):
-        """`sampling.run` of its guider, with gradients where the method needs them."""
-        try:
-            if not self.rules.guidance:
-                return run(self.guider, picture, schedule, loop)
-            return run_with_gradients(self.guider, picture, schedule, torch.no_grad()(loop))
-        finally:
-            self.stop()
-
-    def start(self, run: Run) -> "Steering":
-        """Binds it to a run inside its guider."""
-        self.run, self.rules = run, self.rules.for_run(run.x_0.device)
-        return self
-
-    def before(self, i: int, x: Tensor, own: Tensor, sigma: Tensor) -> Tensor:
-        """The latent to go on with, after the network saw the bundle's own under the source."""
-        self.moment = Moment(self.skipped + i, self.steps)
-        if not self.rules.active(self.moment):
-            return x
-        self.phase = "source"
-        self._predict("source", own, sigma)
-        self.phase = "target"
-        if self.rules.guidance:
-            x = self._guided(x, sigma)
-            self.phase = ""
-        return x
-
-    def after(self, x_next: Tensor, own: Tensor) -> Tensor:
-        """The latent after a step."""
-        self.stop()
-        return self.rules.blend(self.moment, x_next, own)
 
     def stop(self) -> None:
         """Lets go of what was kept; the hooks do nothing from here on."""
         self.phase, self.awaited = "", None
         self.kept.clear()
 
-    def _predict(self, prompt: str, x: Tensor, sigma: Tensor) -> None:
-        assert self.run is not None
-        self.run.denoise.count(len(x))
-        options = self.run.extra_args["model_options"]
-        conds = [self.guider.conds[prompt]]
-        comfy.samplers.calc_cond_batch(self.guider.inner_model, conds, x, sigma, options)
-
-    def _guided(self, x: Tensor, sigma: Tensor) -> Tensor:
-        with torch.enable_grad():
-            x = x.detach().clone().requires_grad_()
-            self._predict("positive", x, sigma)
-            (gradient,) = torch.autograd.grad(self.rules.taken_loss(), x)
-        return x.detach() - self.rules.guidance * gradient
-
     def _call(self, executor, x, t, c_concat=None, c_crossattn=None, *args, **kwargs):
         """Around each call of the network."""
         if not self.phase or c_crossattn is None:
             return executor(x, t, c_concat, c_crossattn, *args, **kwargs)
         options = next(a for a in args if isinstance(a, dict) and "uuids" in a)
-        prompts = self.guider.conds["source" if self.phase == "source" else "positive"]
-        ours = {prompt["uuid"] for prompt in prompts}
+        if "dit" in options.get("patches_replace", {}):
+            raise ValueError(
+                "A patch of the connected model (such as skip layer guidance) leaves out layers, "
+                "which attention control cannot follow: connect the model without the patch."
+            )
+        ours = {prompt["uuid"] for prompt in self.conds}
         self.chunks = [uuid in ours for uuid in options["uuids"]]
         if self.phase == "source" and (self.kept or len(self.chunks) > 1):
             raise ValueError(
@@ -158,7 +81,7 @@ class Steering:
         if self.phase:
             key = options["block"], options["block_index"]
             number, decoder = self.blocks[key]
-            grid = _grid(q.shape[1], self.latent)
+            grid = grid_of(q.shape[1], self.latent)
             text = self.text if kind == "cross" else 0
             layer = Layer(kind, number / len(self.blocks), decoder, grid, text)
             self.awaited = (kind, key), layer
@@ -177,7 +100,7 @@ class Steering:
         self, override: Callable | None, function: Callable, q, k, v, heads, *rest, **kw
     ):
         """In place of the host's attention."""
-        usual = function if override is None else partial(override, function)
+        usual: Callable[..., Tensor] = function if override is None else partial(override, function)
         found = self._layer(q) if self.phase else None
         if found is None or not self.rules.acts(found[1], self.moment):
             return usual(q, k, v, heads, *rest, **kw)
@@ -186,27 +109,27 @@ class Steering:
                 "The connected model masks its attention, which attention control cannot keep to: "
                 "connect the model and prompts without attention masks."
             )
-        key, layer = found
         flat = not kw.pop("skip_reshape", False)
         flat_out = not kw.pop("skip_output_reshape", False)
-        qkv = [x.unflatten(2, (heads, -1)).transpose(1, 2) if flat else x for x in (q, k, v)]
-
-        split = partial(usual, skip_reshape=True, skip_output_reshape=True)
 
         def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            return split(q, k, v, heads, *rest, **kw)
+            return usual(q, k, v, heads, *rest, **kw, **_SPLIT)
 
-        if self.phase == "source":
-            self.kept[key] = layer, self.rules.keep(layer, *qkv, attend)
-            out = attend(*qkv)
-        else:
-            kept = self._kept(key, layer)
-
-            def use(*part: Tensor) -> Tensor:
-                return self.rules.use(layer, self.moment, kept, list(part), attend)
-
-            out = self._by_chunks(use, attend, *qkv)
+        qkv = [x.unflatten(2, (heads, -1)).transpose(1, 2) if flat else x for x in (q, k, v)]
+        out = self._controlled(*found, qkv, attend)
         return out.transpose(1, 2).flatten(2) if flat_out else out
+
+    def _controlled(self, key: object, layer: Layer, qkv: list[Tensor], attend: Attend) -> Tensor:
+        q, k, v = qkv
+        if self.phase == "source":
+            self.kept[key] = layer, self.rules.keep(layer, q, k, v, attend)
+            return attend(q, k, v)
+        kept = self._kept(key, layer)
+
+        def use(*part: Tensor) -> Tensor:
+            return self.rules.use(layer, self.moment, kept, list(part), attend)
+
+        return self._by_chunks(use, attend, q, k, v)
 
     def _layer(self, q: Tensor) -> tuple[object, Layer] | None:
         if isinstance(self.network, UNetModel):
@@ -246,7 +169,7 @@ class Steering:
         ]
         return torch.cat(parts)
 
-    def _features(self, forward: Callable, path: str, decoder: _Part, x: Tensor) -> Tensor:
+    def _features(self, forward: Callable, path: str, decoder: Part, x: Tensor) -> Tensor:
         """Around the last layers of a residual block of the decoder."""
         h = forward(x)
         if not self.phase:
@@ -259,59 +182,3 @@ class Steering:
             return h
         (features,) = self._kept(path, layer)
         return self._by_chunks(lambda _: features, lambda own: own, h)
-
-
-def _supported(network: nn.Module):
-    video = any(isinstance(m, SpatialVideoTransformer) for m in network.modules())
-    if isinstance(network, UNetModel | MMDiT | Flux) and not video:
-        return network
-    raise ValueError(
-        f"Attention control knows the networks of Stable Diffusion 1, 2, XL and 3 and of Flux, but "
-        f"the connected model is a {type(network).__name__}: leave attention_control unconnected."
-    )
-
-
-def _blocks(network: nn.Module) -> dict[object, tuple[int, _Part | None]]:
-    """The transformer blocks by how the host names them, in order, each with its number and where
-    in the decoder it lies.
-    """
-    if isinstance(network, Flux):
-        count = len(network.double_blocks) + len(network.single_blocks)
-        return {i: (i, None) for i in range(count)}
-    if isinstance(network, MMDiT):
-        return {i: (i, None) for i in range(len(network.joint_blocks))}
-    found = dict[object, tuple[int, _Part | None]]()
-    for stage, name in _STAGES.items():
-        stages = getattr(network, name)
-        parts = [stages] if stage == "middle" else stages
-        for i, part in enumerate(parts or []):
-            decoder = (i / len(parts), (i + 1) / len(parts)) if stage == "output" else None
-            for module in part.modules():
-                if isinstance(module, SpatialTransformer):
-                    for j in range(len(module.transformer_blocks)):
-                        found[(stage, i), j] = len(found), decoder
-    return found
-
-
-def _residual_blocks(network: UNetModel) -> list[tuple[str, ResBlock, _Part]]:
-    """The decoder's residual blocks with their paths and where in the decoder they lie."""
-    count = len(network.output_blocks)
-    return [
-        (f"output_blocks.{i}.{name}", module, (i / count, (i + 1) / count))
-        for i, block in enumerate(network.output_blocks)
-        for name, module in block.named_children()
-        if isinstance(module, ResBlock)
-    ]
-
-
-def _grid(places: int, latent: tuple[int, int]) -> tuple[int, int]:
-    """The sides of a layer of so many places: those of the latent, halved a few times."""
-    for halvings in range(8):
-        grid = tuple(math.ceil(side / 2**halvings) for side in latent)
-        if math.prod(grid) == places:
-            return grid
-    raise ValueError(
-        f"A patch of the connected model (such as ToMe or HyperTile) attends among {places} "
-        f"places, which no scale of a latent of {latent[1]} x {latent[0]} has: connect the model "
-        "without the patch."
-    )

@@ -1,0 +1,104 @@
+"""A replay under an attention control: the source call before each step, the hooks around it."""
+
+import copy
+from collections.abc import Callable
+from typing import NamedTuple
+
+import comfy.samplers
+import torch
+from comfy import sampler_helpers
+from torch import Tensor
+
+from ...inversion.attention import Control, Moment
+from ...inversion.noise_maps import NoiseMaps
+from ...inversion.schedule import Schedule
+from . import models
+from .attention import Hooks
+from .gradients import differentiable, run_with_gradients
+from .progress import Cost
+from .sampling import Run, run
+
+
+class AttentionControl(NamedTuple):
+    """What an `attention_control` socket carries: a method's rules and the source CONDITIONING."""
+
+    rules: Control
+    source: list
+
+
+class Steering:
+    """A `walk.Steer` for one run of a bundle, whose rules are those of a control.
+
+    `guider` is like the given one, with the hooks in its model.
+    """
+
+    def __init__(self, guider, control: AttentionControl, maps: NoiseMaps):
+        if not isinstance(control, AttentionControl):
+            raise ValueError(
+                f"attention_control holds a {type(control).__name__}: connect the "
+                "attention_control output of Prompt-to-Prompt, Plug-and-Play, MasaCtrl or "
+                "pix2pix-zero."
+            )
+        patcher = guider.model_patcher
+        models.check_without_cache(patcher)
+        self.hooks = Hooks(patcher.model.diffusion_model, control.rules)
+        self.skipped, self.steps = maps.skipped, maps.skipped + len(maps.zs)
+        self.run: Run | None = None
+        patcher = differentiable(patcher) if control.rules.guidance else patcher.clone()
+        self.hooks.install(patcher)
+        self.guider = copy.copy(guider)
+        self.guider.model_patcher = patcher
+        self.guider.model_options = patcher.model_options
+        source = sampler_helpers.convert_cond(control.source)
+        self.guider.original_conds = {**guider.original_conds, "source": source}
+
+    def sample(
+        self, picture: Tensor, schedule: Schedule, loop: Callable[[Run], Tensor]
+    ) -> tuple[Tensor, Cost]:
+        """`sampling.run` of its guider, with gradients where the method needs them."""
+        try:
+            if not self.hooks.rules.guidance:
+                return run(self.guider, picture, schedule, loop)
+            return run_with_gradients(self.guider, picture, schedule, torch.no_grad()(loop))
+        finally:
+            self.hooks.stop()
+
+    def start(self, run: Run) -> "Steering":
+        """Binds it to a run inside its guider."""
+        self.run, self.hooks.rules = run, self.hooks.rules.for_run(run.x_0.device)
+        return self
+
+    def before(self, i: int, x: Tensor, own: Tensor, sigma: Tensor) -> Tensor:
+        """The latent to go on with, after the network saw the bundle's own under the source."""
+        hooks, conds = self.hooks, self.guider.conds
+        hooks.moment = Moment(self.skipped + i, self.steps)
+        if not hooks.rules.active(hooks.moment):
+            return x
+        hooks.phase, hooks.conds = "source", conds["source"]
+        self._predict(own, sigma)
+        hooks.phase, hooks.conds = "target", conds["positive"]
+        return self._guided(x, sigma) if hooks.rules.guidance else x
+
+    def after(self, x_next: Tensor, own: Tensor) -> Tensor:
+        """The latent after a step."""
+        self.hooks.stop()
+        return self.hooks.rules.blend(self.hooks.moment, x_next, own)
+
+    def _predict(self, x: Tensor, sigma: Tensor) -> None:
+        """Shows the network a latent under the prompt of the phase; its answer does not count."""
+        assert self.run is not None
+        self.run.denoise.count(len(x))
+        options = self.run.extra_args["model_options"]
+        comfy.samplers.calc_cond_batch(
+            self.guider.inner_model, [self.hooks.conds], x, sigma, options
+        )
+
+    def _guided(self, x: Tensor, sigma: Tensor) -> Tensor:
+        """The latent after a step down the gradient of the control's loss."""
+        rules = self.hooks.rules
+        with torch.enable_grad():
+            x = x.detach().clone().requires_grad_()
+            self._predict(x, sigma)
+            (gradient,) = torch.autograd.grad(rules.taken_loss(), x)
+        self.hooks.stop()
+        return x.detach() - rules.guidance * gradient

@@ -36,19 +36,23 @@ class Layer(NamedTuple):
 
     `depth` is its place among all transformer blocks, from 0 to 1; `decoder` the part of the
     decoder that its block takes up, from 0 to 1, None elsewhere. `grid` is (height, width) of its
-    places, `text` the number of tokens: those that all places attend to, or that come before the
-    places in a joint layer.
+    places, `cells` the number of cells of the latent, `text` that of tokens: those that all places
+    attend to, or that come before the places in a joint layer.
     """
 
     kind: str
     depth: float
     decoder: tuple[float, float] | None
     grid: tuple[int, int]
+    cells: int
     text: int = 0
 
-    @property
-    def places(self) -> int:
-        return self.grid[0] * self.grid[1]
+    def within(self, size: int) -> bool:
+        """Whether it has up to `size` x `size` places, for a latent of 64 x 64 or fewer cells as
+        the papers had; as many more as a larger latent has cells. All joint layers are alike.
+        """
+        most = size**2 * max(1.0, self.cells / 64**2)
+        return self.kind == "joint" or self.grid[0] * self.grid[1] <= most
 
 
 class Control:
@@ -59,13 +63,18 @@ class Control:
 
     guidance = 0.0
 
-    def for_run(self, device: torch.device) -> Self:
-        """The same control for one run, with its tables on this device."""
-        del device
+    @property
+    def tokens(self) -> int | None:
+        """How many the target prompt must have, where the method cares."""
+        return None
+
+    def for_run(self, x: Tensor) -> Self:
+        """The same control for one run over a latent like this, with its tables on its device."""
+        del x
         return self
 
-    def active(self, moment: Moment) -> bool:
-        """Whether the source call is needed at this step."""
+    def active(self, moment: Moment, joint: bool) -> bool:
+        """Whether it does something at this step, in a network with or without joint layers."""
         raise NotImplementedError
 
     def acts(self, layer: Layer, moment: Moment) -> bool:

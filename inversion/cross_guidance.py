@@ -19,12 +19,12 @@ class CrossGuidance(Control):
         self.guidance = guidance
         self.loss = torch.zeros(())
 
-    def for_run(self, device: torch.device) -> "CrossGuidance":
-        del device
+    def for_run(self, x: Tensor) -> "CrossGuidance":
+        del x
         return CrossGuidance(self.guidance)
 
-    def active(self, moment: Moment) -> bool:
-        del moment
+    def active(self, moment: Moment, joint: bool) -> bool:
+        del moment, joint
         return self.guidance > 0
 
     def acts(self, layer: Layer, moment: Moment) -> bool:

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from .attention import Attend, Control, Layer, Moment
 
-_DECODER = 1 / 3  # of the decoder's blocks: the fourth of Stable Diffusion's twelve
+_DECODER = 1 / 3  # of the decoder: number 4 of Stable Diffusion's blocks 0 to 11
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,9 @@ class PlugAndPlay(Control):
     features: float
     self_attention: float
 
-    def active(self, moment: Moment) -> bool:
-        return moment.before(max(self.features, self.self_attention))
+    def active(self, moment: Moment, joint: bool) -> bool:
+        features = 0.0 if joint else self.features
+        return moment.before(max(features, self.self_attention))
 
     def acts(self, layer: Layer, moment: Moment) -> bool:
         if layer.kind == "joint":
@@ -64,10 +65,14 @@ class MasaCtrl(Control):
     first_layer: float
     mask: Tensor | None = None
 
-    def for_run(self, device: torch.device) -> Self:
-        return replace(self, mask=None if self.mask is None else self.mask.to(device))
+    def for_run(self, x: Tensor) -> Self:
+        if self.mask is None:
+            return self
+        rows = torch.arange(len(x)) % len(self.mask)
+        return replace(self, mask=self.mask[rows].to(x.device))
 
-    def active(self, moment: Moment) -> bool:
+    def active(self, moment: Moment, joint: bool) -> bool:
+        del joint
         return not moment.before(self.first_step) and self.first_step < 1 and self.first_layer < 1
 
     def acts(self, layer: Layer, moment: Moment) -> bool:

@@ -22,8 +22,8 @@ class PromptToPrompt(Control):
 
     `mapper` and `found` come from `alignment`; `weights` (target tokens,) and `spans` are each
     token's weight and the fractions of the schedule between which it uses the source's map.
-    Until `self_replace` also the attention among places is the source's, in layers of up to
-    `self_size` x `self_size` places. `words` restricts the edit to where they are seen.
+    Until `self_replace` also the attention among places is the source's, in layers within
+    `self_size`. `words` restricts the edit to where they are seen.
     """
 
     mapper: Tensor
@@ -34,21 +34,25 @@ class PromptToPrompt(Control):
     self_size: int
     words: "BlendWords | None" = None
 
-    def for_run(self, device: torch.device) -> Self:
-        moved = {name: getattr(self, name).to(device) for name in ("mapper", "found", "weights")}
+    @property
+    def tokens(self) -> int:
+        return len(self.found)
+
+    def for_run(self, x: Tensor) -> Self:
+        moved = {name: getattr(self, name).to(x.device) for name in ("mapper", "found", "weights")}
         return replace(self, words=self.words and self.words.for_run(), **moved)
 
-    def active(self, moment: Moment) -> bool:
-        spans = self.words is not None or self._spans(moment).any()
-        return bool(spans) or moment.before(self.self_replace)
+    def active(self, moment: Moment, joint: bool) -> bool:
+        words = self.words is not None or bool(self.used(moment).any())
+        return words or (not joint and moment.before(self.self_replace))
 
     def acts(self, layer: Layer, moment: Moment) -> bool:
         if layer.kind == "self":
-            return layer.places <= self.self_size**2 and moment.before(self.self_replace)
+            return layer.within(self.self_size) and moment.before(self.self_replace)
         if layer.kind == "features":
             return False
         seen = self.words is not None and self.words.sees(layer)
-        return seen or bool(self._spans(moment).any())
+        return seen or bool(self.used(moment).any())
 
     def keep(self, layer: Layer, q: Tensor, k: Tensor, v: Tensor, attend: Attend) -> list[Tensor]:
         if layer.kind == "self":
@@ -56,7 +60,9 @@ class PromptToPrompt(Control):
         maps = text_maps(layer, q, k, attend)
         if self.words is not None and self.words.sees(layer):
             self.words.source.add(layer, maps)
-        return [maps @ self.mapper]
+        # Beside a longer prompt the host repeats a shorter one.
+        repeated = maps[..., : layer.text].reshape(*maps.shape[:3], -1, len(self.mapper))
+        return [repeated.sum(3) @ self.mapper]
 
     def use(
         self, layer: Layer, moment: Moment, kept: list[Tensor], qkv: list[Tensor], attend: Attend
@@ -65,7 +71,9 @@ class PromptToPrompt(Control):
         if layer.kind == "self":
             return attend(kept[0], kept[1], v)
         own = text_maps(layer, q, k, attend)
-        maps = self.mixed(moment, kept[0], own)
+        maps = torch.cat(
+            [self.mixed(moment, kept[0], own[..., : layer.text]), own[..., layer.text :]], -1
+        )
         if self.words is not None and self.words.sees(layer):
             self.words.target.add(layer, maps)
         if layer.kind == "cross":
@@ -76,10 +84,9 @@ class PromptToPrompt(Control):
 
     def mixed(self, moment: Moment, mapped: Tensor, own: Tensor) -> Tensor:
         """The target's maps, given its own and the source's `mapped` to its tokens."""
-        # Beside a longer prompt the host repeats a shorter one.
         times = own.shape[-1] // len(self.found)
         found, weights, spans = (
-            row.to(own).repeat(times) for row in (self.found, self.weights, self._spans(moment))
+            row.to(own).repeat(times) for row in (self.found, self.weights, self.used(moment))
         )
         mapped = mapped.repeat(1, 1, 1, times) / times
         new = (mapped * found + own * (1 - found)) * weights
@@ -88,8 +95,8 @@ class PromptToPrompt(Control):
     def blend(self, moment: Moment, x: Tensor, own: Tensor) -> Tensor:
         return x if self.words is None else self.words.blend(moment, x, own)
 
-    def _spans(self, moment: Moment) -> Tensor:
-        """1 for the target tokens that use the source's maps at this moment, on the CPU."""
+    def used(self, moment: Moment) -> Tensor:
+        """1 for the target tokens that use the source's maps at this moment, (target tokens,)."""
         return torch.tensor(
             [not moment.before(s) and moment.before(e) for s, e in self.spans], dtype=torch.float32
         )

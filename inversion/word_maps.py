@@ -10,7 +10,7 @@ from .attention import Attend, Control, Layer, Moment, text_maps
 
 
 class WordMaps:
-    """Sums of the maps of the tokens at `positions`, in layers of up to `size` x `size` places."""
+    """Sums of the maps of the tokens at `positions`, in layers within `size`."""
 
     def __init__(self, positions: Sequence[int], size: int):
         self.positions, self.size = list(positions), size
@@ -21,7 +21,7 @@ class WordMaps:
         return WordMaps(self.positions, self.size)
 
     def sees(self, layer: Layer) -> bool:
-        return layer.kind in ("cross", "joint") and layer.places <= self.size**2
+        return layer.kind in ("cross", "joint") and layer.within(self.size)
 
     def add(self, layer: Layer, maps: Tensor) -> None:
         """Takes the maps of a layer, (batch, heads, places, tokens)."""
@@ -33,8 +33,8 @@ class WordMaps:
         """The mean over layers and steps, (batch, 1, height, width) of this (height, width)."""
         if not self.sums:
             raise ValueError(
-                f"The model has no attention to words at up to {self.size} x {self.size} places "
-                f"for this size of picture: set size to more than {self.size}."
+                f"The model has no attention to words at up to {self.size} x {self.size} places, "
+                f"where they are looked for: use a larger picture, or set size above {self.size}."
             )
         grids = [
             functional.interpolate(
@@ -51,8 +51,8 @@ class Watch(Control):
     def __init__(self, words: Sequence[WordMaps]):
         self.words = list(words)
 
-    def active(self, moment: Moment) -> bool:
-        del moment
+    def active(self, moment: Moment, joint: bool) -> bool:
+        del moment, joint
         return True
 
     def acts(self, layer: Layer, moment: Moment) -> bool:

@@ -129,7 +129,11 @@ def _settings() -> list:
             tooltip="How strongly a word must be seen, from 0, its weakest place, to 1, its "
             "strongest. Lower makes the mask larger; 0 gives a soft mask.",
         ),
-        size_input("size", "Layers up to this many places across are looked at."),
+        size_input(
+            "size",
+            "Which layers are looked at: those of up to this many places across, for a "
+            "picture of 512 pixels; larger ones count in proportion.",
+        ),
         *span_inputs(
             "The first step to look at; 0 is the noisiest that the inversion kept.",
             "The last step to look at; -1 is the last of all.",

@@ -3,6 +3,7 @@
 from comfy_api.latest import io
 
 from ..inversion.injection import MasaCtrl, PlugAndPlay
+from ._host import latents
 from ._host.steering import AttentionControl
 from .inputs import CATEGORY, attention_control_output, fraction_input, mask_input, source_input
 
@@ -74,5 +75,7 @@ class MasaCtrlNode(io.ComfyNode):
 
     @classmethod
     def execute(cls, source, first_step, first_layer, mask=None) -> io.NodeOutput:
-        rules = MasaCtrl(first_step, first_layer, None if mask is None else mask[:, None])
+        rules = MasaCtrl(
+            first_step, first_layer, None if mask is None else latents.checked_mask(mask)
+        )
         return io.NodeOutput(AttentionControl(rules, source))

@@ -95,7 +95,7 @@ def _mean(given: dict, name: str) -> tuple[Tensor, Tensor | None]:
             for prompt in clip.encode_from_tokens_scheduled(clip.tokenize(line))
         ]
     if not prompts:
-        raise ValueError(f"{name} holds no sentence: write at least one.")
+        raise ValueError(f"{name} is empty: write at least one sentence, or connect a prompt.")
     if len({embedding.shape[1:] for embedding, _ in prompts}) > 1:
         raise ValueError(
             f"The sentences of {name} have different numbers of tokens, so they have no mean: "

@@ -120,7 +120,8 @@ def _outputs() -> list:
     return [
         io.Conditioning.Output(
             display_name="source",
-            tooltip="The source prompt, for the Invert node's positive.",
+            tooltip="The source prompt, for the Invert node. (A CLIP Text Encode of its own "
+            "there saves inverting anew whenever the target changes.)",
         ),
         io.Conditioning.Output(
             display_name="target",
@@ -152,8 +153,9 @@ def _word_settings() -> list:
         ),
         size_input(
             "self_size",
-            "Layers up to this many places across follow self_replace. 16 keeps forms, 32 also "
-            "fine structure.",
+            "Which layers follow self_replace: those of up to this many places across, for a "
+            "picture of 512 pixels; larger ones count in proportion. 16 keeps forms, 32 also fine "
+            "structure.",
         ),
     ]
 

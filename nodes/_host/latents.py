@@ -123,13 +123,18 @@ def flat_colour(maps: NoiseMaps, colour: tuple[float, ...]) -> Tensor:
 
 def fit_mask(mask: Tensor, shape: tuple[int, ...]) -> Tensor:
     """A MASK (batch, height, width) in a latent's shape, resized as the host's noise masks are."""
+    return comfy.utils.reshape_mask(checked_mask(mask), torch.Size(shape))
+
+
+def checked_mask(mask: Tensor) -> Tensor:
+    """A MASK as (batch, 1, height, width) in float32 on the CPU; ValueError where it is broken."""
     if not mask.numel() or not mask.isfinite().all():
         raise ValueError(
             f"The mask (shape {tuple(mask.shape)}) is empty or holds NaN: connect a mask of the "
             "image."
         )
     mask = mask.float().cpu()  # the host may load masks in half precision, or on the device
-    return comfy.utils.reshape_mask(mask.reshape((-1, 1, *mask.shape[-2:])), torch.Size(shape))
+    return mask.reshape((-1, 1, *mask.shape[-2:]))
 
 
 def preview(maps: NoiseMaps, x: Tensor) -> Tensor:

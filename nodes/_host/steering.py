@@ -15,6 +15,7 @@ from ...inversion.schedule import Schedule
 from . import models
 from .attention import Hooks
 from .gradients import differentiable, run_with_gradients
+from .messages import warn
 from .progress import Cost
 from .sampling import Run, run
 
@@ -41,8 +42,12 @@ class Steering:
             )
         patcher = guider.model_patcher
         models.check_without_cache(patcher)
+        # Some (normalised attention guidance) act only where both prompts share a call.
+        patches = patcher.model_options["transformer_options"].get("patches", {})
+        self.in_one_call = any(name.startswith("attn") for name in patches)
         self.hooks = Hooks(patcher.model.diffusion_model, control.rules)
         self.skipped, self.steps = maps.skipped, maps.skipped + len(maps.zs)
+        self._check_tokens(guider.original_conds.get("positive", []), control.rules.tokens)
         self.run: Run | None = None
         patcher = differentiable(patcher) if control.rules.guidance else patcher.clone()
         self.hooks.install(patcher)
@@ -52,10 +57,26 @@ class Steering:
         source = sampler_helpers.convert_cond(control.source)
         self.guider.original_conds = {**guider.original_conds, "source": source}
 
+    def _check_tokens(self, prompts: list[dict], tokens: int | None) -> None:
+        """ValueError where the positive prompt is not the one that the control was made for."""
+        for prompt in prompts:
+            found = prompt["cross_attn"].shape[1] if "cross_attn" in prompt else tokens
+            if tokens is not None and found != tokens:
+                raise ValueError(
+                    f"The positive prompt has {found} tokens, but the attention control was made "
+                    f"for {tokens}: connect the target output of Prompt-to-Prompt as positive."
+                )
+
     def sample(
         self, picture: Tensor, schedule: Schedule, loop: Callable[[Run], Tensor]
     ) -> tuple[Tensor, Cost]:
         """`sampling.run` of its guider, with gradients where the method needs them."""
+        rules, steps = self.hooks.rules, range(self.steps - len(schedule.steps), self.steps)
+        if not any(rules.active(Moment(i, self.steps), self.hooks.joint_network) for i in steps):
+            warn(
+                f"The attention control does nothing in steps {steps[0]} to {self.steps - 1} of "
+                f"{self.steps}, which are sampled: change its fractions, or skip fewer steps."
+            )
         try:
             if not self.hooks.rules.guidance:
                 return run(self.guider, picture, schedule, loop)
@@ -65,18 +86,18 @@ class Steering:
 
     def start(self, run: Run) -> "Steering":
         """Binds it to a run inside its guider."""
-        self.run, self.hooks.rules = run, self.hooks.rules.for_run(run.x_0.device)
+        self.run, self.hooks.rules = run, self.hooks.rules.for_run(run.x_0)
         return self
 
     def before(self, i: int, x: Tensor, own: Tensor, sigma: Tensor) -> Tensor:
         """The latent to go on with, after the network saw the bundle's own under the source."""
         hooks, conds = self.hooks, self.guider.conds
         hooks.moment = Moment(self.skipped + i, self.steps)
-        if not hooks.rules.active(hooks.moment):
+        if not hooks.rules.active(hooks.moment, hooks.joint_network):
             return x
-        hooks.phase, hooks.conds = "source", conds["source"]
+        hooks.enter("source", conds["source"])
         self._predict(own, sigma)
-        hooks.phase, hooks.conds = "target", conds["positive"]
+        hooks.enter("target", conds["positive"])
         return self._guided(x, sigma) if hooks.rules.guidance else x
 
     def after(self, x_next: Tensor, own: Tensor) -> Tensor:
@@ -89,9 +110,10 @@ class Steering:
         assert self.run is not None
         self.run.denoise.count(len(x))
         options = self.run.extra_args["model_options"]
-        comfy.samplers.calc_cond_batch(
-            self.guider.inner_model, [self.hooks.conds], x, sigma, options
-        )
+        prompts = [self.hooks.conds]
+        if self.in_one_call:
+            prompts.append(self.guider.conds.get("negative"))
+        comfy.samplers.calc_cond_batch(self.guider.inner_model, prompts, x, sigma, options)
 
     def _guided(self, x: Tensor, sigma: Tensor) -> Tensor:
         """The latent after a step down the gradient of the control's loss."""

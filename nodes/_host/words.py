@@ -19,19 +19,26 @@ def encode(clip, text: str, name: str) -> tuple[list, list[Prompt]]:
             "Model."
         )
     conditioning = clip.encode_from_tokens_scheduled(clip.tokenize(text))
-    tokens = clip.tokenize(text, return_word_ids=True)
     length = _embedding(conditioning, name).shape[1]
-    prompts = {key: _prompt(clip, key, sections, text) for key, sections in tokens.items()}
+    prompts = prompts_by_tokenizer(clip, text)
     orders = [order for order in _ORDERS if all(key in prompts for key in order)]
     for order in orders or [tuple(prompts)[:1]]:
         parts = [prompts[key] for key in order]
         if sum(len(part.tokens) for part in parts if part) == length and all(parts):
             return conditioning, [part for part in parts if part]
     raise ValueError(
-        f"The words of {name} cannot be found among the tokens of this CLIP ({', '.join(tokens)}): "
+        f"The words of {name} are not found among this CLIP's tokens ({', '.join(prompts)}): "
         "connect the CLIP of Stable Diffusion 1, 2, XL, 3 or of Flux, and write plain words with "
         "blanks between."
     )
+
+
+def prompts_by_tokenizer(clip, text: str) -> dict[str, Prompt | None]:
+    """The text as each of a CLIP's tokenizers sees it; None where its words do not add up to its
+    tokens.
+    """
+    tokens = clip.tokenize(text, return_word_ids=True)
+    return {key: _prompt(clip, key, sections, text) for key, sections in tokens.items()}
 
 
 def _embedding(conditioning: list, name: str) -> Tensor:
@@ -44,7 +51,6 @@ def _embedding(conditioning: list, name: str) -> Tensor:
 
 
 def _prompt(clip, key: str, sections: list, text: str) -> Prompt | None:
-    """The text as one tokenizer sees it; None where its words do not add up to its tokens."""
     flat = [entry for section in sections for entry in section]
     tokens = tuple(
         token if isinstance(token, int) else -1 - i for i, (token, *_) in enumerate(flat)

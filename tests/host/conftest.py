@@ -109,3 +109,11 @@ def null_text(node, demo):
 
     with torch.inference_mode():
         return NullTextWorld(node, demo)
+
+
+@pytest.fixture(scope="session")
+def world(node, demo, trained):
+    """The demo image under attention controls, in 8 steps at cfg 3.5; everything else by name."""
+    from control_world import ControlWorld
+
+    return ControlWorld(node, demo, trained)

@@ -1,38 +1,192 @@
-"""draft"""
-import sys, time
-import torch
-from ..inversion.attention import *
-from ..inversion.prompt_to_prompt import PromptToPrompt
-from ..inversion.injection import PlugAndPlay, MasaCtrl
-from ..inversion.cross_guidance import CrossGuidance
-from ..nodes._host.steering import AttentionControl
-from ..nodes.inverted_sampler import InvertedSampler
-from .task import edit_task, outputs
-from .measure import means, print_table
-from ..demo.text import TOKENS
+"""What does attention control add? One word changed, with and without it, ideal edits known.
 
-def p2p(cross, self_, size=16):
-    return PromptToPrompt(torch.eye(TOKENS), torch.ones(TOKENS), torch.ones(TOKENS), ((0.0,cross),)*TOKENS, self_, size)
+    make bench NAME=attention_control
+
+The colour of one of two things by EF-DDPM inversion and by null text, the size of one by EF-DDPM
+alone; each control with the settings that gave the nearest edits on other worlds, among those that
+got most words right. Then the same on the flow model, and how well Attention Map finds a thing.
+"""
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from itertools import product
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..demo.model import encode_captions, load_demo
+from ..demo.text import TOKENS
+from ..demo.world import COLOURS, SHAPES, captions, render
+from ..inversion.attention import Control
+from ..inversion.cross_guidance import CrossGuidance
+from ..inversion.fast_null_text import fast_null_text_inversion
+from ..inversion.injection import MasaCtrl, PlugAndPlay
+from ..inversion.noise_maps import NoiseMaps
+from ..inversion.prompt_to_prompt import PromptToPrompt
+from ..nodes._host.steering import AttentionControl
+from ..nodes.attention_map import find_words
+from ..nodes.ef_ddpm import EFDDPMInvert
+from ..nodes.inverted_sampler import InvertedSampler
+from ..nodes.null_text import fit_null_text
+from .demo_model import two_things
+from .measure import (
+    interval,
+    mean_difference,
+    means,
+    options,
+    print_table,
+    write_results,
+    write_sheet,
+)
+from .task import SCHEDULER, SHOWN, Task, edit_task, outputs
+
+STEPS, SKIP, SIZE_SKIP = 50, 18, 7
+CFGS, NULL_CFG, FLOW_CFGS = (2.0, 4.0), 7.5, (2.0,)
+TUNING = 24  # worlds, other ones than those reported
+MAPS, MAP_STEPS = 128, 20  # worlds and steps of Attention Map
+RATE = 0.9  # of right words that a setting must reach
+
+
+def prompt_to_prompt(cross_replace: float, self_replace: float) -> PromptToPrompt:
+    """For all captions of a batch: where as many words answer to each other, so do their places."""
+    spans = ((0.0, cross_replace),) * TOKENS
+    ones = torch.ones(TOKENS)
+    return PromptToPrompt(torch.eye(TOKENS), ones, ones, spans, self_replace, 16)
+
+
+# The settings of each control between which the tuning worlds choose.
+SETTINGS = {
+    "Prompt-to-Prompt": (prompt_to_prompt, tuple(product((0.6, 0.8, 1.0), (0.2, 0.6)))),
+    "Plug-and-Play": (PlugAndPlay, ((0.8, 0.5), (0.5, 0.5), (0.8, 0.8))),
+    "pix2pix-zero": (CrossGuidance, ((0.1,),)),
+}
+SIZE_SETTINGS = {
+    "MasaCtrl": (MasaCtrl, tuple(product((0.4, 0.6), (0.0, 0.4, 0.625)))),
+    "Prompt-to-Prompt": (prompt_to_prompt, tuple(product((0.4, 0.6), (0.0, 0.4)))),
+}
+
+
+def edit(task: Task, maps: NoiseMaps, cfg: float, skip: int, rules: Control | None) -> Tensor:
+    """Pictures by Inverted Sampler under the target prompt."""
+    control = None if rules is None else AttentionControl(rules, task.source_prompt)
+    wires = {"noise_maps": maps, "skip_steps": skip, "attention_control": control}
+    (latent,) = outputs(InvertedSampler, **task.prompts(task.target_prompt, cfg), **wires)
+    return task.vae.decode(latent["samples"])
+
+
+def ef_ddpm(task: Task) -> NoiseMaps:
+    return task.invert(task.x_0, STEPS)
+
+
+def null_text(task: Task) -> NoiseMaps:
+    run = task.model, task.source_prompt, task.empty, task.invert_ddim(STEPS), NULL_CFG
+    maps, _ = fit_null_text(*run, fast_null_text_inversion)
+    return maps.replace(cfg=NULL_CFG)
+
+
+def ef_ddpm_of_flow(task: Task) -> NoiseMaps:
+    return task.invert(task.x_0, STEPS, scheduler="simple")
+
+
+def best(task: Task, maps: NoiseMaps, cfg: float, skip: int, make, settings: Iterable) -> tuple:
+    """The setting with the highest PSNR among those with enough right words."""
+    found = [
+        (setting, means(task.score(edit(task, maps, cfg, skip, make(*setting)))))
+        for setting in settings
+    ]
+    enough = [row for row in found if row[1]["right"] >= RATE]
+    return max(enough or found, key=lambda row: row[1]["ideal"])[0]
+
+
+class Case(NamedTuple):
+    """One inversion of one kind of edit, and the controls to try on it."""
+
+    name: str
+    task: Callable[[int, int], Task]  # (worlds, seed)
+    invert: Callable[[Task], NoiseMaps]
+    skip: int
+    cfgs: tuple[float, ...]
+    controls: dict
+
+
+def compare(case: Case, worlds: int, seed: int, found: dict) -> list[Tensor]:
+    """Adds rows without and with each control, and what each adds; pictures at the last cfg."""
+    task, tuning = case.task(worlds, seed), case.task(TUNING, seed + 1)
+    maps, tuning_maps, images = case.invert(task), case.invert(tuning), []
+    for cfg in case.cfgs:
+        images = [edit(task, maps, cfg, case.skip, None)]
+        plain = task.score(images[0])
+        found["rows"][f"{case.name}, cfg {cfg:g}"] = means(plain)
+        for name, (make, settings) in case.controls.items():
+            setting = best(tuning, tuning_maps, cfg, case.skip, make, settings)
+            images.append(edit(task, maps, cfg, case.skip, make(*setting)))
+            score, row = task.score(images[-1]), f"{case.name} + {name}, cfg {cfg:g}"
+            found["rows"][row] = {"setting": " / ".join(map(str, setting)), **means(score)}
+            found["adds"][row] = {
+                key: interval(mean_difference, score[key], plain[key]) for key in ("ideal", "kept")
+            }
+            print_table({row: found["rows"][row]})
+    return [task.source, task.ideal, *images]
+
+
+def flow_task(worlds: int, seed: int) -> Task:
+    """The task of these worlds for the flow model."""
+    model, clip, _ = load_demo("flow")
+    task = edit_task("colour", worlds, seed)
+    texts = captions(task.edits.source), captions(task.edits.target), [""]
+    source, target, empty = (encode_captions(clip, prompts) for prompts in texts)
+    return task._replace(model=model, source_prompt=source, target_prompt=target, empty=empty)
+
+
+def find_things(worlds: int, seed: int) -> dict[str, float]:
+    """Intersection over union of the map of one thing's two words with where it is."""
+    model, clip, vae = load_demo("v")
+    drawn = two_things(worlds, torch.Generator().manual_seed(seed))
+    pictures, masks = render(drawn)
+    thresholds = torch.linspace(0.05, 0.95, 19)
+    overlaps = []
+    for picture, thing, caption in zip(pictures, masks[:, 0] > 0.5, captions(drawn), strict=True):
+        words = [word for word in caption.split() if word in (*COLOURS, *SHAPES)]
+        prompt = clip.encode_from_tokens_scheduled(clip.tokenize(caption))
+        wires = {"model": model, "positive": prompt, "negative": prompt, "cfg": 1.0}
+        wires |= {"latent_image": {"samples": vae.encode(picture[None])}, "seed": 0}
+        settings = {"steps": MAP_STEPS, "scheduler": SCHEDULER, "skip_steps": 0}
+        (maps,) = outputs(EFDDPMInvert, **wires, **settings)
+        seen, _ = find_words(model, clip, caption, maps, " ".join(words[:2]), threshold=0.0)
+        found = seen[0] > thresholds.view(-1, 1, 1)
+        overlaps.append((found & thing).sum((1, 2)) / (found | thing).sum((1, 2)))
+    averages = torch.stack(overlaps).mean(0)
+    at = averages.argmax()
+    return {
+        "worlds": worlds,
+        "best threshold": thresholds[at].item(),
+        "best": averages[at].item(),
+        "default": averages[9].item(),
+    }
+
+
+def cases() -> list[Case]:
+    colour, size = partial(edit_task, "colour"), partial(edit_task, "size")
+    only_p2p = {"Prompt-to-Prompt": SETTINGS["Prompt-to-Prompt"]}
+    return [
+        Case("EF-DDPM", colour, ef_ddpm, SKIP, CFGS, SETTINGS),
+        Case("null text", colour, null_text, 0, (NULL_CFG,), only_p2p),
+        Case("EF-DDPM, size", size, ef_ddpm, SIZE_SKIP, CFGS, SIZE_SETTINGS),
+        Case("EF-DDPM, flow", flow_task, ef_ddpm_of_flow, SKIP, FLOW_CFGS, only_p2p),
+    ]
+
 
 @torch.inference_mode()
-def main():
-    kind, worlds, what = sys.argv[1], int(sys.argv[2]), sys.argv[3]
-    task = edit_task(kind, worlds, 1)
-    steps=50
-    rows={}
-    def run(name, maps, cfg, skip, rules):
-        t=time.time()
-        control = None if rules is None else AttentionControl(rules, task.source_prompt)
-        (latent,) = outputs(InvertedSampler, **task.prompts(task.target_prompt, cfg), noise_maps=maps, skip_steps=skip, attention_control=control)
-        rows[name]={**means(task.score(task.vae.decode(latent["samples"]))),"s":time.time()-t}
-        print(name, {k:round(v,3) for k,v in rows[name].items()}, flush=True)
-    if what=="ef":
-        maps=task.invert(task.x_0, steps)
-        for cfg in (2.0,4.0):
-            run(f"EF {cfg}",maps,cfg,18,None)
-            for c,s in ((.8,.4),(.8,.6),(.6,.2)):
-                run(f"EF+p2p {cfg} {c} {s}",maps,cfg,18,p2p(c,s))
-            run(f"EF+pnp {cfg}",maps,cfg,18,PlugAndPlay(.8,.5))
-            run(f"EF+masa {cfg}",maps,cfg,18,MasaCtrl(.1,.625))
-            run(f"EF+p2p0 {cfg}",maps,cfg,18,CrossGuidance(.1))
-main()
+def main() -> None:
+    args = options(__doc__, worlds=64).parse_args()
+    found: dict = {"worlds": args.worlds, "tuning": TUNING, "steps": STEPS, "skip": SKIP}
+    found |= {"rows": {}, "adds": {}, "map": find_things(min(MAPS, 2 * args.worlds), args.seed)}
+    for case in cases():
+        rows = compare(case, args.worlds, args.seed, found)
+        name = "attention_control" + case.name.removeprefix("EF-DDPM").replace(", ", "_")
+        write_sheet(args.out, name.replace(" ", "_"), [row[:SHOWN] for row in rows])
+        write_results(args.out, "attention_control", found)
+    print_table(found["rows"])
+    print_table(found["adds"])
+    print_table({"Attention Map": found["map"]})

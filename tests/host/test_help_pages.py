@@ -34,7 +34,7 @@ def shown(value) -> str:
     """A default as a page writes it; what has none is a socket or a list that depends on files."""
     if isinstance(value, float):
         return f"{value:.5f}".rstrip("0").ljust(len(f"{value:.0f}") + 2, "0")
-    return help_pages.NO_DEFAULT if value is None else str(value)
+    return help_pages.NO_DEFAULT if value is None else str(value) or "empty"
 
 
 def default_of(declared) -> str:

@@ -45,6 +45,7 @@ STEPS, SKIP, SIZE_SKIP = 50, 18, 7
 CFGS, NULL_CFG, FLOW_CFGS = (2.0, 4.0), 7.5, (2.0,)
 TUNING = 24  # worlds, other ones than those reported
 MAPS, MAP_STEPS = 128, 20  # worlds and steps of Attention Map
+DEFAULT = 9  # the node's threshold, of those from 0.05 to 0.95
 RATE = 0.9  # of right words that a setting must reach
 
 
@@ -139,13 +140,15 @@ def flow_task(worlds: int, seed: int) -> Task:
     return task._replace(model=model, source_prompt=source, target_prompt=target, empty=empty)
 
 
-def find_things(worlds: int, seed: int) -> dict[str, float]:
-    """Intersection over union of the map of one thing's two words with where it is."""
+def find_things(worlds: int, seed: int) -> tuple[dict[str, float], list[Tensor]]:
+    """Intersection over union of the map of one thing's two words with where it is; rows of
+    pictures, maps and masks at the default threshold.
+    """
     model, clip, vae = load_demo("v")
     drawn = two_things(worlds, torch.Generator().manual_seed(seed))
     pictures, masks = render(drawn)
     thresholds = torch.linspace(0.05, 0.95, 19)
-    overlaps = []
+    overlaps, shown = [], []
     for picture, thing, caption in zip(pictures, masks[:, 0] > 0.5, captions(drawn), strict=True):
         words = [word for word in caption.split() if word in (*COLOURS, *SHAPES)]
         prompt = clip.encode_from_tokens_scheduled(clip.tokenize(caption))
@@ -156,14 +159,17 @@ def find_things(worlds: int, seed: int) -> dict[str, float]:
         seen, _ = find_words(model, clip, caption, maps, " ".join(words[:2]), threshold=0.0)
         found = seen[0] > thresholds.view(-1, 1, 1)
         overlaps.append((found & thing).sum((1, 2)) / (found | thing).sum((1, 2)))
+        maps = torch.stack([seen[0], found[DEFAULT].float()])[..., None].expand(-1, -1, -1, 3)
+        shown.append(torch.cat([picture[None], maps]))
     averages = torch.stack(overlaps).mean(0)
     at = averages.argmax()
-    return {
+    found = {
         "worlds": worlds,
         "best threshold": thresholds[at].item(),
         "best": averages[at].item(),
-        "default": averages[9].item(),
+        "default": averages[DEFAULT].item(),
     }
+    return found, list(torch.stack(shown[:SHOWN], 1))
 
 
 def cases() -> list[Case]:
@@ -181,7 +187,9 @@ def cases() -> list[Case]:
 def main() -> None:
     args = options(__doc__, worlds=64).parse_args()
     found: dict = {"worlds": args.worlds, "tuning": TUNING, "steps": STEPS, "skip": SKIP}
-    found |= {"rows": {}, "adds": {}, "map": find_things(min(MAPS, 2 * args.worlds), args.seed)}
+    found |= {"rows": {}, "adds": {}}
+    found["map"], rows = find_things(min(MAPS, 2 * args.worlds), args.seed)
+    write_sheet(args.out, "attention_map", rows)
     for case in cases():
         rows = compare(case, args.worlds, args.seed, found)
         name = "attention_control" + case.name.removeprefix("EF-DDPM").replace(", ", "_")

@@ -11,10 +11,26 @@ from .environment import ROOT
 
 FOLDER = ROOT / "js" / "docs" / "pictures"
 SIDE, GAP = 128, 8  # pixels: a picture in a strip, and between pictures
+# A row of the sheet for each input, and the world that shows it best; source and four values.
+_FRACTIONS = [
+    ("cross_replace", 3),
+    ("self_replace", 3),
+    ("features", 3),
+    ("self_attention", 3),
+    ("first_step", 2),
+    ("first_layer", 0),
+    ("amount", 3),
+]
+_IN_ROW = (0, 128, 256, 384, 512)
 # By name of a strip: where in media/ its pictures lie, as left, top and side.
 STRIPS = {
     "edit": ("demo.png", [(0, 0, 256), (272, 0, 256), (544, 0, 256)]),
     "null_text": ("null_text.png", [(896, 0, 128), (896, 384, 128), (896, 896, 128)]),
+    "attention_map": ("attention_map.png", [(128, y, 128) for y in (0, 128, 256)]),
+    **{
+        name: ("attention_fractions.png", [(640 * world + x, 128 * row, 128) for x in _IN_ROW])
+        for row, (name, world) in enumerate(_FRACTIONS)
+    },
     "noise_map_edit": ("noise_space_pictures.png", [(512, y, 128) for y in (0, 256, 896, 1024)]),
 }
 

@@ -118,7 +118,7 @@ def compare(case: Case, worlds: int, seed: int, found: dict) -> list[Tensor]:
     for cfg in case.cfgs:
         images = [edit(task, maps, cfg, case.skip, None)]
         plain = task.score(images[0])
-        found["rows"][f"{case.name}, cfg {cfg:g}"] = means(plain)
+        found["rows"][f"{case.name}, cfg {cfg:g}"] = {"setting": "", **means(plain)}
         for name, (make, settings) in case.controls.items():
             setting = best(tuning, tuning_maps, cfg, case.skip, make, settings)
             images.append(edit(task, maps, cfg, case.skip, make(*setting)))

@@ -62,7 +62,7 @@ class PromptToPrompt(Control):
             self.words.source.add(layer, maps)
         # Beside a longer prompt the host repeats a shorter one.
         repeated = maps[..., : layer.text].reshape(*maps.shape[:3], -1, len(self.mapper))
-        return [repeated.sum(3) @ self.mapper]
+        return [(repeated.sum(3) @ self.mapper).to(q)]
 
     def use(
         self, layer: Layer, moment: Moment, kept: list[Tensor], qkv: list[Tensor], attend: Attend

@@ -4,9 +4,17 @@
 
 import { app } from "../../scripts/app.js";
 
-const NOISE_MAPS = "NOISE_MAPS";
-const FROM = ["InvertedSampler", "NoiseMapEdit", "NullTextOptimize", "InspectNoiseMaps", "SaveNoiseMaps", "NoiseMapsToLatent", "InvertedSamplerCustom"];
-const TO = ["EFDDPMInvert", "DDIMInvert", "LoadNoiseMaps", "NoiseMapEdit", "NullTextOptimize", "RecordDDPM", "EFDDPMInvertCustom", "DDIMInvertCustom"];
+/** For each type, the nodes that take it and the nodes that give it. */
+const NODES = {
+  NOISE_MAPS: {
+    from: ["InvertedSampler", "NoiseMapEdit", "NullTextOptimize", "InspectNoiseMaps", "SaveNoiseMaps", "NoiseMapsToLatent", "AttentionMap", "InvertedSamplerCustom"],
+    to: ["EFDDPMInvert", "DDIMInvert", "LoadNoiseMaps", "NoiseMapEdit", "NullTextOptimize", "RecordDDPM", "EFDDPMInvertCustom", "DDIMInvertCustom"],
+  },
+  ATTENTION_CONTROL: {
+    from: ["InvertedSampler", "InvertedSamplerCustom"],
+    to: ["PromptToPrompt", "PlugAndPlay", "MasaCtrl", "Pix2PixZero"],
+  },
+};
 
 /** What the host's menu shows for these nodes, and how it makes one of them. */
 function entries(/** @type {string[]} */ names) {
@@ -16,8 +24,10 @@ function entries(/** @type {string[]} */ names) {
 }
 
 function offer() {
-  LiteGraph.slot_types_default_out[NOISE_MAPS] = entries(FROM);
-  LiteGraph.slot_types_default_in[NOISE_MAPS] = entries(TO);
+  for (const [type, { from, to }] of Object.entries(NODES)) {
+    LiteGraph.slot_types_default_out[type] = entries(from);
+    LiteGraph.slot_types_default_in[type] = entries(to);
+  }
 }
 
 app.registerExtension({

@@ -2,9 +2,9 @@
 
     make bench NAME=attention_control
 
-The colour of one of two things by EF-DDPM inversion and by null text, the size of one by EF-DDPM
-alone; each control with the settings that gave the nearest edits on other worlds, among those that
-got most words right. Then the same on the flow model, and how well Attention Map finds a thing.
+The colour of one of two things by EF-DDPM inversion and by null text; each control with the
+settings that gave the nearest edits on other worlds, among those that got most words right. And how
+well Attention Map finds a thing.
 """
 
 from collections.abc import Callable, Iterable
@@ -15,13 +15,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..demo.model import encode_captions, load_demo
+from ..demo.model import load_demo
 from ..demo.text import TOKENS
 from ..demo.world import COLOURS, SHAPES, captions, render
 from ..inversion.attention import Control
 from ..inversion.cross_guidance import CrossGuidance
 from ..inversion.fast_null_text import fast_null_text_inversion
-from ..inversion.injection import MasaCtrl, PlugAndPlay
+from ..inversion.injection import PlugAndPlay
 from ..inversion.noise_maps import NoiseMaps
 from ..inversion.prompt_to_prompt import PromptToPrompt
 from ..nodes._host.steering import AttentionControl
@@ -41,8 +41,8 @@ from .measure import (
 )
 from .task import SCHEDULER, SHOWN, Task, edit_task, outputs
 
-STEPS, SKIP, SIZE_SKIP = 50, 18, 7
-CFGS, NULL_CFG, FLOW_CFGS = (2.0, 4.0), 7.5, (2.0,)
+STEPS, SKIP = 50, 18
+CFGS, NULL_CFG = (2.0, 4.0), 7.5
 TUNING = 24  # worlds, other ones than those reported
 MAPS, MAP_STEPS = 128, 20  # worlds and steps of Attention Map
 DEFAULT = 9  # the node's threshold, of those from 0.05 to 0.95
@@ -62,10 +62,6 @@ SETTINGS = {
     "Plug-and-Play": (PlugAndPlay, ((0.8, 0.5), (0.5, 0.5), (0.8, 0.8))),
     "pix2pix-zero": (CrossGuidance, ((0.1,),)),
 }
-SIZE_SETTINGS = {
-    "MasaCtrl": (MasaCtrl, tuple(product((0.4, 0.6), (0.0, 0.4, 0.625)))),
-    "Prompt-to-Prompt": (prompt_to_prompt, tuple(product((0.4, 0.6), (0.0, 0.4)))),
-}
 
 
 def edit(task: Task, maps: NoiseMaps, cfg: float, skip: int, rules: Control | None) -> Tensor:
@@ -84,10 +80,6 @@ def null_text(task: Task) -> NoiseMaps:
     run = task.model, task.source_prompt, task.empty, task.invert_ddim(STEPS), NULL_CFG
     maps, _ = fit_null_text(*run, fast_null_text_inversion)
     return maps.replace(cfg=NULL_CFG)
-
-
-def ef_ddpm_of_flow(task: Task) -> NoiseMaps:
-    return task.invert(task.x_0, STEPS, scheduler="simple")
 
 
 def best(task: Task, maps: NoiseMaps, cfg: float, skip: int, make, settings: Iterable) -> tuple:
@@ -131,15 +123,6 @@ def compare(case: Case, worlds: int, seed: int, found: dict) -> list[Tensor]:
     return [task.source, task.ideal, *images]
 
 
-def flow_task(worlds: int, seed: int) -> Task:
-    """The task of these worlds for the flow model."""
-    model, clip, _ = load_demo("flow")
-    task = edit_task("colour", worlds, seed)
-    texts = captions(task.edits.source), captions(task.edits.target), [""]
-    source, target, empty = (encode_captions(clip, prompts) for prompts in texts)
-    return task._replace(model=model, source_prompt=source, target_prompt=target, empty=empty)
-
-
 def find_things(worlds: int, seed: int) -> tuple[dict[str, float], list[Tensor]]:
     """Intersection over union of the map of one thing's two words with where it is; rows of
     pictures, maps and masks at the default threshold.
@@ -173,13 +156,11 @@ def find_things(worlds: int, seed: int) -> tuple[dict[str, float], list[Tensor]]
 
 
 def cases() -> list[Case]:
-    colour, size = partial(edit_task, "colour"), partial(edit_task, "size")
+    colour = partial(edit_task, "colour")
     only_p2p = {"Prompt-to-Prompt": SETTINGS["Prompt-to-Prompt"]}
     return [
         Case("EF-DDPM", colour, ef_ddpm, SKIP, CFGS, SETTINGS),
         Case("null text", colour, null_text, 0, (NULL_CFG,), only_p2p),
-        Case("EF-DDPM, size", size, ef_ddpm, SIZE_SKIP, CFGS, SIZE_SETTINGS),
-        Case("EF-DDPM, flow", flow_task, ef_ddpm_of_flow, SKIP, FLOW_CFGS, only_p2p),
     ]
 
 
@@ -192,8 +173,8 @@ def main() -> None:
     write_sheet(args.out, "attention_map", rows)
     for case in cases():
         rows = compare(case, args.worlds, args.seed, found)
-        name = "attention_control" + case.name.removeprefix("EF-DDPM").replace(", ", "_")
-        write_sheet(args.out, name.replace(" ", "_"), [row[:SHOWN] for row in rows])
+        name = f"attention_control_{case.name.replace(' ', '_')}"
+        write_sheet(args.out, name, [row[:SHOWN] for row in rows])
         write_results(args.out, "attention_control", found)
     print_table(found["rows"])
     print_table(found["adds"])

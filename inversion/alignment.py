@@ -80,12 +80,25 @@ def _aligned(source: Prompt, target: Prompt) -> tuple[Tensor, Tensor]:
     else:
         pairs, found = _refined(source, target)
     mapper = torch.zeros(len(source.tokens), len(target.tokens))
-    specials = source.special
-    for k, j in enumerate(target.special):
-        mapper[specials[min(k, len(specials) - 1)], j] = 1
+    pairs += _specials(source, target)
     for i, j, weight in pairs:
         mapper[i, j] = weight
     return mapper, found
+
+
+def _specials(source: Prompt, target: Prompt) -> list[tuple[int, int, float]]:
+    """Entries of start, end and padding: each answers to its like, in order. What one prompt has
+    more of, as one of more blocks of tokens has, goes with the last, so no attention is lost.
+    """
+    pairs = list[tuple[int, int, float]]()
+    for token in {target.tokens[j] for j in target.special}:
+        before = [i for i in source.special if source.tokens[i] == token]
+        after = [j for j in target.special if target.tokens[j] == token]
+        surplus = max(0, len(after) - len(before))
+        for k in range(max(len(before), len(after)) if before else 0):
+            i, j = before[min(k, len(before) - 1)], after[min(k, len(after) - 1)]
+            pairs.append((i, j, 1 / (1 + surplus) if i == before[-1] else 1.0))
+    return pairs
 
 
 def _replaced(source: Prompt, target: Prompt) -> list[tuple[int, int, float]]:

@@ -1,7 +1,8 @@
 """The cross-attention guidance of pix2pix-zero (Parmar et al. 2023).
 
 Before each step the latent moves against the gradient of how much its cross-attention under the
-target prompt differs from the source's. Shapes are those of `attention`.
+target prompt differs from the source's. The step is taken in x_0 + sigma n; the authors' latent is
+smaller by sqrt(1 + sigma^2). Shapes are those of `attention`.
 """
 
 import torch

@@ -73,7 +73,7 @@ class MasaCtrl(Control):
 
     def active(self, moment: Moment, joint: bool) -> bool:
         del joint
-        return not moment.before(self.first_step) and self.first_step < 1 and self.first_layer < 1
+        return not moment.before(self.first_step) and self.first_layer < 1
 
     def acts(self, layer: Layer, moment: Moment) -> bool:
         del moment

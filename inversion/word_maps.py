@@ -34,7 +34,7 @@ class WordMaps:
         if not self.sums:
             raise ValueError(
                 f"The model has no attention to words at up to {self.size} x {self.size} places, "
-                f"where they are looked for: use a larger picture, or set size above {self.size}."
+                "where they are looked for: raise size, or leave blend_words empty."
             )
         grids = [
             functional.interpolate(

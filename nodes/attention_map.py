@@ -76,7 +76,7 @@ def find_words(
     check_noise_maps(noise_maps)
     models.check_fit(model, noise_maps)
     conditioning, parts = words.encode(clip, prompt, "prompt")
-    asked = names.replace(",", " ").split()
+    asked = (names or "").replace(",", " ").split()
     if not asked:
         raise ValueError("words is empty: write a word of the prompt to look for.")
     watched = [WordMaps(positions(parts, word), size) for word in asked]

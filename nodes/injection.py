@@ -5,7 +5,14 @@ from comfy_api.latest import io
 from ..inversion.injection import MasaCtrl, PlugAndPlay
 from ._host import latents
 from ._host.steering import AttentionControl
-from .inputs import CATEGORY, attention_control_output, fraction_input, mask_input, source_input
+from .inputs import (
+    CATEGORY,
+    attention_control_output,
+    check_source,
+    fraction_input,
+    mask_input,
+    source_input,
+)
 
 
 class PlugAndPlayNode(io.ComfyNode):
@@ -38,6 +45,7 @@ class PlugAndPlayNode(io.ComfyNode):
 
     @classmethod
     def execute(cls, source, features, self_attention) -> io.NodeOutput:
+        check_source(source)
         return io.NodeOutput(AttentionControl(PlugAndPlay(features, self_attention), source))
 
 
@@ -75,6 +83,7 @@ class MasaCtrlNode(io.ComfyNode):
 
     @classmethod
     def execute(cls, source, first_step, first_layer, mask=None) -> io.NodeOutput:
+        check_source(source)
         rules = MasaCtrl(
             first_step, first_layer, None if mask is None else latents.checked_mask(mask)
         )

@@ -212,3 +212,12 @@ def step_span(first: int, last: int, steps: int) -> range:
             f"{steps - 1}: set first_step to 0 and last_step to -1 for all of them."
         )
     return range(first, end)
+
+
+def check_source(source) -> None:
+    """ValueError where no prompt came in by wire."""
+    if not isinstance(source, list) or not source:
+        raise ValueError(
+            f"source holds no prompt ({type(source).__name__}): connect the "
+            "prompt of the inversion, from CLIP Text Encode."
+        )

@@ -122,6 +122,8 @@ def _replayed(
     finite = list[Tensor]()
 
     def loop(run: sampling.Run) -> Tensor:
+        finite.clear()  # of a run that ran out of memory
+
         def on_step(done: int, x: Tensor, denoised: Tensor) -> None:
             finite.append(x.isfinite().all())
             run.on_step(done, x, denoised)

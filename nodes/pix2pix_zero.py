@@ -6,7 +6,7 @@ from torch import Tensor
 
 from ..inversion.cross_guidance import CrossGuidance
 from ._host.steering import AttentionControl
-from .inputs import CATEGORY, attention_control_output, chosen, source_input
+from .inputs import CATEGORY, attention_control_output, check_source, chosen, source_input
 
 _DIRECTION = io.DynamicCombo.Input(
     "direction",
@@ -76,6 +76,7 @@ class Pix2PixZero(io.ComfyNode):
 
     @classmethod
     def execute(cls, source, direction, amount) -> io.NodeOutput:
+        check_source(source)
         _, given = chosen("pix2pix-zero", _DIRECTION, direction)
         before, after = _mean(given, "before"), _mean(given, "after")
         target = [_moved(prompt, before, after) for prompt in source]

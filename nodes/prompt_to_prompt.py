@@ -1,5 +1,6 @@
 """Prompt-to-Prompt: an edit whose words attend where the source's words did."""
 
+import math
 import re
 
 import torch
@@ -77,6 +78,11 @@ def prompt_to_prompt(
         weights[positions(target, word)] = numbers[0]
     for word, numbers in _lines("word_fractions", word_fractions, (1, 2)):
         first, last = numbers if len(numbers) == 2 else (0.0, numbers[0])
+        if not 0 <= first <= last <= 1:
+            raise ValueError(
+                f"word_fractions lets {word} act from {first:g} to {last:g}: write two rising "
+                "numbers from 0 to 1."
+            )
         for i in positions(target, word):
             spans[i] = first, last
     blend = _blend(source, target, blend_words, blend_threshold)
@@ -87,7 +93,7 @@ def _blend(
     source: list[Prompt], target: list[Prompt], names: str, threshold: float
 ) -> BlendWords | None:
     """Where these words are seen in either prompt; a word may stand in one of them only."""
-    asked = re.split(r"[\s,]+", names.strip()) if names.strip() else []
+    asked = re.split(r"[\s,]+", (names or "").strip()) if (names or "").strip() else []
     if not asked:
         return None
     for word in asked:
@@ -100,13 +106,14 @@ def _blend(
 def _lines(name: str, text: str, counts: tuple[int, ...]) -> list[tuple[str, list[float]]]:
     """Words with their numbers, from lines such as `circle: 2`."""
     found = []
-    for line in filter(None, (line.strip() for line in text.splitlines())):
+    for line in filter(None, (line.strip() for line in (text or "").splitlines())):
         word, _, given = line.rpartition(":")
         try:
             numbers = [float(number) for number in given.split()]
         except ValueError:
             numbers = []
-        if not word.strip() or len(numbers) not in counts:
+        finite = all(math.isfinite(number) for number in numbers)
+        if not word.strip() or len(numbers) not in counts or not finite:
             example = "circle: 2" if counts == (1,) else "circle: 0.4 or circle: 0.2 0.9"
             raise ValueError(
                 f"{name} has the line {line!r}: write a word, a colon and what it gets, such as "
@@ -174,7 +181,7 @@ def _blend_settings() -> list:
             "blend_threshold",
             default=0.3,
             min=0.0,
-            max=1.0,
+            max=0.95,
             step=0.05,
             optional=True,
             advanced=True,

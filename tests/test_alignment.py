@@ -103,3 +103,22 @@ def test_a_word_that_is_not_there_is_an_error_with_those_that_are():
         positions([prompt("a black cat")], "dog")
     with pytest.raises(ValueError, match=r"\(none, it is empty\)"):
         positions([prompt("")], "dog")
+
+
+@pytest.mark.parametrize(("before", "after"), [(3, 3), (3, 30), (30, 3), (30, 33)])
+def test_no_attention_is_lost_between_prompts_of_several_blocks(before, after):
+    def blocks(count: int) -> Prompt:
+        """Words of one token in blocks of 16, each with a start token and one end at least."""
+        tokens, words = [], []
+        for i in range(count):
+            tokens += [START] if i % 14 == 0 else []
+            words.append((f"word{i}", (len(tokens),)))
+            tokens += [100 + i, *([END] if i % 14 == 13 else [])]
+        tokens += [END] * (-len(tokens) % LENGTH)
+        return Prompt(tuple(tokens), tuple(words))
+
+    source, target = blocks(before), blocks(after)
+    mapper, _ = align([source], [target])
+    kept = mapper.sum(1)
+    assert kept[source.special] == pytest.approx(torch.ones(len(source.special)))
+    assert mapper.sum() == pytest.approx(len(source.tokens) - max(0, before - after))

@@ -192,7 +192,7 @@ def test_words_are_seen_where_they_are_attended_to():
     assert mean[0, 0, 1, 1] == 0.75
     assert mean.sum() == 0.75
     assert not words.empty().sums
-    with pytest.raises(ValueError, match=r"up to 16 x 16 places, .*: use a larger picture"):
+    with pytest.raises(ValueError, match=r"up to 16 x 16 places, .*: raise size, or leave"):
         words.empty().mean(GRID)
 
 

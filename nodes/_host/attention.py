@@ -38,9 +38,9 @@ class Hooks:
         self.phase, self.moment, self.conds = "", Moment(0, 1), list[dict]()
         self.kept = dict[object, tuple[Layer, list[Tensor]]]()
         self.done = set[object]()
-        # Of the call that runs: which of its rows are ours, a layer whose attention comes next, how
-        # many joint layers went by, tokens of the text, sides of the latent.
-        self.chunks, self.awaited = list[bool](), None
+        # Of the call that runs: its rows and which of its parts are ours, a layer whose attention
+        # comes next, how many joint layers went by, tokens of the text, sides of the latent.
+        self.rows, self.chunks, self.awaited = 0, list[bool](), None
         self.joint, self.text, self.latent = 0, 0, (0, 0)
 
     def install(self, patcher) -> None:
@@ -51,9 +51,11 @@ class Hooks:
         if not self.joint_network:
             patcher.set_model_attn1_patch(partial(self._before_attention, "self"))
             patcher.set_model_attn2_patch(partial(self._before_attention, "cross"))
-            for path, module, decoder in residual_blocks(self.network):
-                hooked = partial(self._features, module.out_layers.forward, path, decoder)
-                patcher.add_object_patch(f"diffusion_model.{path}.out_layers.forward", hooked)
+            for path, decoder in residual_blocks(self.network):
+                name = f"diffusion_model.{path}.out_layers.forward"
+                # Not the network's own attribute, which may be the hook of a run before.
+                forward = patcher.get_model_object(name)
+                patcher.add_object_patch(name, partial(self._features, forward, path, decoder))
 
     def enter(self, phase: str, conds: list[dict]) -> None:
         """Begins a phase with its prompts."""
@@ -71,9 +73,10 @@ class Hooks:
         options: dict = next((a for a in args if isinstance(a, dict) and "uuids" in a), {})
         uuids = options.get("uuids", [])
         ours = {prompt["uuid"] for prompt in self.conds} - self.done
-        self.chunks = [uuid in ours for uuid in uuids]
-        if any(self.chunks) and c_crossattn is not None:
+        self.chunks = [c_crossattn is not None and uuid in ours for uuid in uuids]
+        if c_crossattn is not None and any(self.chunks):
             self._check_call(options)
+            self.rows = len(x)
             self.done |= ours & set(uuids)
             self.text, self.latent, self.joint = c_crossattn.shape[1], tuple(x.shape[-2:]), 0
         out = executor(x, t, c_concat, c_crossattn, *args, **kwargs)
@@ -98,7 +101,9 @@ class Hooks:
         if any(self.chunks):
             key = options["block"], options["block_index"]
             number, decoder = self.blocks[key]
-            grid = grid_of(q.shape[1], self.latent)
+            shape = options.get("activations_shape", [0, 0, q.shape[1]])
+            whole = len(q) == self.rows and math.prod(shape[2:]) == q.shape[1]
+            grid = grid_of(q.shape[1] if whole else -1, self.latent)
             text = self.text if kind == "cross" else 0
             layer = Layer(kind, number / len(self.blocks), decoder, grid, self._cells, text)
             self.awaited = (kind, key), layer

@@ -88,7 +88,7 @@ def run_with_gradients(
             if "backward through the graph a second time" in str(error):
                 raise ValueError(
                     "A patch of the connected model (such as APG with momentum) adds up the "
-                    "predictions of several calls, so null text cannot be fitted: connect the "
+                    "predictions of several calls, so no gradient can be taken: connect the "
                     "model without the patch."
                 ) from error
             if not mm.is_oom(error) or short:

@@ -46,11 +46,11 @@ def transformer_blocks(network: nn.Module) -> dict[object, tuple[int, Part | Non
     return found
 
 
-def residual_blocks(network: UNetModel) -> list[tuple[str, ResBlock, Part]]:
+def residual_blocks(network: UNetModel) -> list[tuple[str, Part]]:
     """The decoder's residual blocks with their paths and where in the decoder they lie."""
     count = len(network.output_blocks)
     return [
-        (f"output_blocks.{i}.{name}", module, (i / count, (i + 1) / count))
+        (f"output_blocks.{i}.{name}", (i / count, (i + 1) / count))
         for i, block in enumerate(network.output_blocks)
         for name, module in block.named_children()
         if isinstance(module, ResBlock)
@@ -64,7 +64,6 @@ def grid_of(places: int, latent: tuple[int, int]) -> tuple[int, int]:
         if math.prod(grid) == places:
             return grid
     raise ValueError(
-        f"A patch of the connected model (such as ToMe or HyperTile) attends among {places} "
-        f"places, which no scale of a latent of {latent[1]} x {latent[0]} has: connect the model "
-        "without the patch."
+        "A patch of the connected model (such as ToMe or HyperTile) attends among parts of the "
+        "picture, which attention control cannot follow: connect the model without the patch."
     )

@@ -122,6 +122,23 @@ def with_null_text(guider, maps: NoiseMaps):
     return changed
 
 
+def in_one_call(model_options: dict) -> bool:
+    """Whether both prompts must share a call, as some patches (normalised attention guidance) act
+    only there.
+    """
+    patches = model_options.get("transformer_options", {}).get("patches", {})
+    return any(name.startswith("attn") for name in patches)
+
+
+def with_options_of(positive: list[dict], source: list[dict]) -> list[dict]:
+    """The source prompt with what was set on the positive one behind its text encoder, such as
+    ControlNet, guidance of Flux, or the picture to inpaint.
+    """
+    own = ("cross_attn", "pooled_output", "model_conds", "uuid", "strength", *_LIMITS)
+    options = {k: v for k, v in next(iter(positive), {}).items() if k not in own}
+    return [{**options, **prompt} for prompt in source]
+
+
 class UncondGuide:
     """The guider's prediction as a function of the embedding of its only negative prompt.
 
@@ -136,9 +153,7 @@ class UncondGuide:
                 "A patch of the connected model (such as skip layer guidance) changes how prompts "
                 "are evaluated, so null text cannot be fitted: connect the model without the patch."
             )
-        # Some (normalised attention guidance) act only where both prompts share a call.
-        patches = self.options.get("transformer_options", {}).get("patches", {})
-        self.in_one_call = any(name.startswith("attn") for name in patches)
+        self.in_one_call = in_one_call(self.options)
 
     def __call__(self, x: Tensor, sigma: Tensor) -> Callable[[Tensor], Tensor]:
         options = self.options

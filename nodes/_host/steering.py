@@ -17,6 +17,7 @@ from .attention import Hooks
 from .gradients import differentiable, run_with_gradients
 from .messages import warn
 from .progress import Cost
+from .prompts import in_one_call, with_options_of
 from .sampling import Run, run
 
 
@@ -42,19 +43,20 @@ class Steering:
             )
         patcher = guider.model_patcher
         models.check_without_cache(patcher)
-        # Some (normalised attention guidance) act only where both prompts share a call.
-        patches = patcher.model_options["transformer_options"].get("patches", {})
-        self.in_one_call = any(name.startswith("attn") for name in patches)
+        self.in_one_call = in_one_call(patcher.model_options)
         self.hooks = Hooks(patcher.model.diffusion_model, control.rules)
         self.skipped, self.steps = maps.skipped, maps.skipped + len(maps.zs)
         self._check_tokens(guider.original_conds.get("positive", []), control.rules.tokens)
         self.run: Run | None = None
         patcher = differentiable(patcher) if control.rules.guidance else patcher.clone()
+        patcher.remove_additional_models("multigpu")  # its threads would share the hooks
         self.hooks.install(patcher)
         self.guider = copy.copy(guider)
         self.guider.model_patcher = patcher
         self.guider.model_options = patcher.model_options
-        source = sampler_helpers.convert_cond(control.source)
+        source = with_options_of(
+            guider.original_conds.get("positive", []), sampler_helpers.convert_cond(control.source)
+        )
         self.guider.original_conds = {**guider.original_conds, "source": source}
 
     def _check_tokens(self, prompts: list[dict], tokens: int | None) -> None:
@@ -85,7 +87,8 @@ class Steering:
             self.hooks.stop()
 
     def start(self, run: Run) -> "Steering":
-        """Binds it to a run inside its guider."""
+        """Binds it to a run inside its guider, perhaps after one that ran out of memory."""
+        self.hooks.stop()
         self.run, self.hooks.rules = run, self.hooks.rules.for_run(run.x_0)
         return self
 
@@ -121,6 +124,9 @@ class Steering:
         with torch.enable_grad():
             x = x.detach().clone().requires_grad_()
             self._predict(x, sigma)
-            (gradient,) = torch.autograd.grad(rules.taken_loss(), x)
+            loss = rules.taken_loss()
+            if not loss.requires_grad:  # no target prompt holds at this step
+                return x.detach()
+            (gradient,) = torch.autograd.grad(loss, x)
         self.hooks.stop()
         return x.detach() - rules.guidance * gradient

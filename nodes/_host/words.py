@@ -18,6 +18,8 @@ def encode(clip, text: str, name: str) -> tuple[list, list[Prompt]]:
             "clip is None: connect the CLIP of a checkpoint, of DualCLIPLoader or of Load Demo "
             "Model."
         )
+    if not isinstance(text, str):
+        raise ValueError(f"{name} holds a {type(text).__name__}: write the prompt as text.")
     conditioning = clip.encode_from_tokens_scheduled(clip.tokenize(text))
     length = _embedding(conditioning, name).shape[1]
     prompts = prompts_by_tokenizer(clip, text)
@@ -53,7 +55,9 @@ def _embedding(conditioning: list, name: str) -> Tensor:
 def _prompt(clip, key: str, sections: list, text: str) -> Prompt | None:
     flat = [entry for section in sections for entry in section]
     tokens = tuple(
-        token if isinstance(token, int) else -1 - i for i, (token, *_) in enumerate(flat)
+        # An embedding from a file has no number; it is the same as no other.
+        token if isinstance(token, int) else -id(token)
+        for token, *_ in flat
     )
     of_words = [i for i, (_, _, word) in enumerate(flat) if word]
     for words in (_plain(text).split(), text.split()):

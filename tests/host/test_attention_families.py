@@ -80,6 +80,18 @@ def test_other_networks_are_named(edit, name):
         edit(name, CONTROLS["p2p"], 2, shape=family.shape[2:], rows=family.shape[0])
 
 
+def test_the_source_call_has_what_was_set_on_the_positive_prompt(node):
+    family = FAMILIES["Flux"]
+    ((embedding, options),) = family.prompt(1)
+    guided = [[embedding, {**options, "guidance": 1.0}]]
+    wires = {"model": family.model(), "positive": guided, "negative": guided, "cfg": 1.0}
+    settings = {"steps": STEPS, "scheduler": "simple", "skip_steps": 0}
+    (maps,) = node("EFDDPMInvert", **wires, latent_image=family.latent(), **settings)
+    control = AttentionControl(CONTROLS["p2p"], [[embedding, options]])  # without the guidance
+    (out,) = node("InvertedSampler", **wires, noise_maps=maps, attention_control=control)
+    assert (out["samples"] - family.latent()["samples"]).abs().max() <= EXACT
+
+
 def test_reference_pictures_are_refused(edit):
     with pytest.raises(ValueError, match="cannot be used with reference images"):
         edit("Flux Kontext", CONTROLS["p2p"], 2)

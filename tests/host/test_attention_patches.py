@@ -1,5 +1,7 @@
 """Attention controls beside other patches of the model, and what cannot be controlled."""
 
+from functools import partial
+
 import pytest
 import torch
 from comfy.ldm.modules import attention
@@ -8,6 +10,7 @@ from comfy_extras.nodes_nag import NAGuidance
 from comfy_extras.nodes_pag import PerturbedAttentionGuidance
 from comfy_extras.nodes_tomesd import TomePatchModel
 from control_world import EXACT, TARGET
+from imprint_pack.nodes._host.attention import Hooks
 
 
 def free_u(model):
@@ -135,3 +138,46 @@ def test_a_broken_mask(world, mask):
 def test_a_mask_of_any_batch(world, count):
     prompt, control = world.control("masactrl", TARGET, mask=torch.rand(count, 64, 20).round())
     assert world.sample(world.invert(), prompt, control).isfinite().all()
+
+
+def test_hooks_do_not_pile_up(world):
+    network = world.trained["v"][0].model.diffusion_model
+    for _ in range(3):
+        prompt, control = world.control("pnp", TARGET)
+        world.sample(world.invert(), prompt, control)
+    hooked = [block[0].out_layers.forward for block in network.output_blocks]
+    assert not any(isinstance(f.args[0], partial) for f in hooked if isinstance(f, partial))
+
+
+def test_a_target_that_begins_late(world):
+    for name in ("p2p", "pix2pix-zero"):
+        prompt, control = world.control(name, TARGET)
+        late = [[prompt[0][0], {**prompt[0][1], "start_percent": 0.3, "end_percent": 1.0}]]
+        assert world.sample(world.invert(), late, control).isfinite().all()
+
+
+@pytest.mark.parametrize("source", [None, [], 3])
+@pytest.mark.parametrize("node_id", ["PlugAndPlay", "MasaCtrl", "Pix2PixZero"])
+def test_no_source_prompt(world, node_id, source):
+    words = {"direction": "sentences", "direction.clip": world.clip}
+    with pytest.raises(ValueError, match=r"source holds no prompt .*: connect"):
+        world.node(node_id, source=source, **(words if node_id == "Pix2PixZero" else {}))
+
+
+def test_memory_that_runs_out_in_a_source_call_is_asked_for_again(world, monkeypatch):
+    """The second attempt of pix2pix-zero finds nothing of the first."""
+    prompt, control = world.control("pix2pix-zero", TARGET)
+    expected = world.sample(world.invert(), prompt, control)
+    attention = Hooks._attention
+    calls = []
+
+    def short(self, *args, **kwargs):
+        calls.append(1)
+        if len(calls) == 30:
+            self.awaited = (("self", None), None)  # as if the error came before the attention
+            raise torch.OutOfMemoryError("out of memory")
+        return attention(self, *args, **kwargs)
+
+    monkeypatch.setattr(Hooks, "_attention", short)
+    assert (world.sample(world.invert(), prompt, control) - expected).abs().max() <= 1e-4
+    assert len(calls) > 30

@@ -36,13 +36,11 @@ SMALL = {
     "attention_control": {
         "STEPS": 1,
         "SKIP": 0,
-        "SIZE_SKIP": 0,
         "CFGS": (2.0,),
         "TUNING": 1,
         "MAP_STEPS": 1,
     },
     "attention_fractions": {"STEPS": 1, "SKIP": 0},
-    "attention_cost": {"STEPS": 1, "SIDE": 8, "REPEATS": 1},
     "cost": {"REPEATS": 1, "SDXL_STEPS": 2},
     "speed": {
         "STEPS": 2,

@@ -133,6 +133,9 @@ def test_the_demo_models_words(node):
         ({"word_weights": "cat 2"}, "word_weights has the line 'cat 2': write a word, a colon"),
         ({"word_weights": "cat: much"}, "such as circle: 2"),
         ({"word_fractions": "cat: 1 2 3"}, "such as circle: 0.4 or circle: 0.2 0.9"),
+        ({"word_weights": "cat: nan"}, "such as circle: 2"),
+        ({"word_fractions": "cat: inf"}, "such as circle: 0.4 or circle: 0.2 0.9"),
+        ({"word_fractions": "cat: 0.9 0.2"}, "act from 0.9 to 0.2: write two rising numbers"),
         ({"blend_words": "cat dog"}, "The prompt has no word 'dog'"),
     ],
 )

@@ -8,7 +8,6 @@ well Attention Map finds a thing.
 """
 
 from collections.abc import Callable, Iterable
-from functools import partial
 from itertools import product
 from typing import NamedTuple
 
@@ -26,10 +25,8 @@ from ..inversion.noise_maps import NoiseMaps
 from ..inversion.prompt_to_prompt import PromptToPrompt
 from ..nodes._host.steering import AttentionControl
 from ..nodes.attention_map import find_words
-from ..nodes.ef_ddpm import EFDDPMInvert
-from ..nodes.inverted_sampler import InvertedSampler
 from ..nodes.null_text import fit_null_text
-from .demo_model import two_things
+from .editing import nearest
 from .measure import (
     interval,
     mean_difference,
@@ -39,14 +36,13 @@ from .measure import (
     write_results,
     write_sheet,
 )
-from .task import SCHEDULER, SHOWN, Task, edit_task, outputs
+from .task import SHOWN, Task, edit_task
 
 STEPS, SKIP = 50, 18
 CFGS, NULL_CFG = (2.0, 4.0), 7.5
 TUNING = 24  # worlds, other ones than those reported
 MAPS, MAP_STEPS = 128, 20  # worlds and steps of Attention Map
 DEFAULT = 9  # the node's threshold, of those from 0.05 to 0.95
-RATE = 0.9  # of right words that a setting must reach
 
 
 def prompt_to_prompt(cross_replace: float, self_replace: float) -> PromptToPrompt:
@@ -67,9 +63,8 @@ SETTINGS = {
 def edit(task: Task, maps: NoiseMaps, cfg: float, skip: int, rules: Control | None) -> Tensor:
     """Pictures by Inverted Sampler under the target prompt."""
     control = None if rules is None else AttentionControl(rules, task.source_prompt)
-    wires = {"noise_maps": maps, "skip_steps": skip, "attention_control": control}
-    (latent,) = outputs(InvertedSampler, **task.prompts(task.target_prompt, cfg), **wires)
-    return task.vae.decode(latent["samples"])
+    latent = task.replay(maps, task.target_prompt, cfg, skip, attention_control=control)
+    return task.vae.decode(latent)
 
 
 def ef_ddpm(task: Task) -> NoiseMaps:
@@ -83,29 +78,26 @@ def null_text(task: Task) -> NoiseMaps:
 
 
 def best(task: Task, maps: NoiseMaps, cfg: float, skip: int, make, settings: Iterable) -> tuple:
-    """The setting with the highest PSNR among those with enough right words."""
-    found = [
-        (setting, means(task.score(edit(task, maps, cfg, skip, make(*setting)))))
-        for setting in settings
+    """The setting with the nearest edits among those with enough right words."""
+    rows = [
+        {"setting": values, **means(task.score(edit(task, maps, cfg, skip, make(*values))))}
+        for values in settings
     ]
-    enough = [row for row in found if row[1]["right"] >= RATE]
-    return max(enough or found, key=lambda row: row[1]["ideal"])[0]
+    return nearest(rows)["setting"]
 
 
 class Case(NamedTuple):
-    """One inversion of one kind of edit, and the controls to try on it."""
+    """One way to invert, at which cfgs it is edited, and the controls to try on it."""
 
     name: str
-    task: Callable[[int, int], Task]  # (worlds, seed)
     invert: Callable[[Task], NoiseMaps]
     skip: int
     cfgs: tuple[float, ...]
     controls: dict
 
 
-def compare(case: Case, worlds: int, seed: int, found: dict) -> list[Tensor]:
+def compare(case: Case, task: Task, tuning: Task, found: dict) -> list[Tensor]:
     """Adds rows without and with each control, and what each adds; pictures at the last cfg."""
-    task, tuning = case.task(worlds, seed), case.task(TUNING, seed + 1)
     maps, tuning_maps, images = case.invert(task), case.invert(tuning), []
     for cfg in case.cfgs:
         images = [edit(task, maps, cfg, case.skip, None)]
@@ -127,19 +119,17 @@ def find_things(worlds: int, seed: int) -> tuple[dict[str, float], list[Tensor]]
     """Intersection over union of the map of one thing's two words with where it is; rows of
     pictures, maps and masks at the default threshold.
     """
-    model, clip, vae = load_demo("v")
-    drawn = two_things(worlds, torch.Generator().manual_seed(seed))
+    task, (_, clip, _) = edit_task("colour", worlds, seed), load_demo("v")
+    drawn = task.edits.source
     pictures, masks = render(drawn)
     thresholds = torch.linspace(0.05, 0.95, 19)
     overlaps, shown = [], []
     for picture, thing, caption in zip(pictures, masks[:, 0] > 0.5, captions(drawn), strict=True):
         words = [word for word in caption.split() if word in (*COLOURS, *SHAPES)]
         prompt = clip.encode_from_tokens_scheduled(clip.tokenize(caption))
-        wires = {"model": model, "positive": prompt, "negative": prompt, "cfg": 1.0}
-        wires |= {"latent_image": {"samples": vae.encode(picture[None])}, "seed": 0}
-        settings = {"steps": MAP_STEPS, "scheduler": SCHEDULER, "skip_steps": 0}
-        (maps,) = outputs(EFDDPMInvert, **wires, **settings)
-        seen, _ = find_words(model, clip, caption, maps, " ".join(words[:2]), threshold=0.0)
+        maps = task._replace(source_prompt=prompt).invert(task.vae.encode(picture[None]), MAP_STEPS)
+        pair = " ".join(words[:2])
+        seen, _ = find_words(task.model, clip, caption, maps, pair, threshold=0.0)
         found = seen[0] > thresholds.view(-1, 1, 1)
         overlaps.append((found & thing).sum((1, 2)) / (found | thing).sum((1, 2)))
         maps = torch.stack([seen[0], found[DEFAULT].float()])[..., None].expand(-1, -1, -1, 3)
@@ -156,11 +146,10 @@ def find_things(worlds: int, seed: int) -> tuple[dict[str, float], list[Tensor]]
 
 
 def cases() -> list[Case]:
-    colour = partial(edit_task, "colour")
     only_p2p = {"Prompt-to-Prompt": SETTINGS["Prompt-to-Prompt"]}
     return [
-        Case("EF-DDPM", colour, ef_ddpm, SKIP, CFGS, SETTINGS),
-        Case("null text", colour, null_text, 0, (NULL_CFG,), only_p2p),
+        Case("EF-DDPM", ef_ddpm, SKIP, CFGS, SETTINGS),
+        Case("null text", null_text, 0, (NULL_CFG,), only_p2p),
     ]
 
 
@@ -171,8 +160,10 @@ def main() -> None:
     found |= {"rows": {}, "adds": {}}
     found["map"], rows = find_things(min(MAPS, 2 * args.worlds), args.seed)
     write_sheet(args.out, "attention_map", rows)
+    task = edit_task("colour", args.worlds, args.seed)
+    tuning = edit_task("colour", TUNING, args.seed + 1)
     for case in cases():
-        rows = compare(case, args.worlds, args.seed, found)
+        rows = compare(case, task, tuning, found)
         name = f"attention_control_{case.name.replace(' ', '_')}"
         write_sheet(args.out, name, [row[:SHOWN] for row in rows])
         write_results(args.out, "attention_control", found)

@@ -56,7 +56,13 @@ def over_settings(
 
 def best(scores: Scores) -> dict:
     """The setting with the highest PSNR among those with enough right words, and its means."""
-    rows = [{"skip": skip, "cfg": cfg, **means(score)} for (skip, cfg), score in scores.items()]
+    return nearest(
+        [{"skip": skip, "cfg": cfg, **means(score)} for (skip, cfg), score in scores.items()]
+    )
+
+
+def nearest(rows: list[dict]) -> dict:
+    """The row with the highest PSNR among those with enough right words, if there are any."""
     enough = [row for row in rows if row["right"] >= RATE]
     return max(enough or rows, key=lambda row: row["ideal"])
 

@@ -82,10 +82,10 @@ class Task(NamedTuple):
         return maps
 
     def replay(
-        self, maps: NoiseMaps, prompt: list, cfg: float = 1.0, skip: int = 0, residual: float = 1.0
+        self, maps: NoiseMaps, prompt: list, cfg: float = 1.0, skip: int = 0, **advanced
     ) -> Tensor:
         """The latent by Inverted Sampler."""
-        settings = {"noise_maps": maps, "skip_steps": skip, "residual": residual}
+        settings = {"noise_maps": maps, "skip_steps": skip, **advanced}
         (latent,) = outputs(InvertedSampler, **self.prompts(prompt, cfg), **settings)
         return latent["samples"]
 

@@ -9,7 +9,7 @@ which weights, the map of target token j is made.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -64,14 +64,9 @@ def align(source: Sequence[Prompt], target: Sequence[Prompt]) -> tuple[Tensor, T
     a map for it, else 0: by replacement for as many words, else by refinement. The prompts are
     given once for each tokenizer whose embeddings the network sees, one after another.
     """
-    pairs = [_aligned(*pair) for pair in zip(source, target, strict=True)]
-    rows = sum(len(mapper) for mapper, _ in pairs)
-    whole, found, first = torch.zeros(rows, 0), torch.cat([found for _, found in pairs]), 0
-    for mapper, _ in pairs:
-        part = torch.zeros(rows, mapper.shape[1])
-        part[first : first + len(mapper)] = mapper
-        whole, first = torch.cat([whole, part], 1), first + len(mapper)
-    return whole, found
+    parts, found = zip(*(_aligned(*pair) for pair in zip(source, target, strict=True)), strict=True)
+    mapper = cast(Tensor, torch.block_diag(*parts))  # pyright: ignore[reportUnknownMemberType]
+    return mapper, torch.cat(found)
 
 
 def _aligned(source: Prompt, target: Prompt) -> tuple[Tensor, Tensor]:

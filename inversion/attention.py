@@ -29,6 +29,10 @@ class Moment(NamedTuple):
         """Whether less than this fraction of the schedule is done, rounded as the authors do."""
         return self.step < int(fraction * (self.steps + 1) + 1e-9)
 
+    def within(self, span: tuple[float, float]) -> bool:
+        """Whether it lies between two fractions of the schedule."""
+        return not self.before(span[0]) and self.before(span[1])
+
 
 class Layer(NamedTuple):
     """Where attention happens: "self" (among places), "cross" (places to text), "joint" (both among

@@ -18,7 +18,7 @@ _BLEND_FROM = 0.2  # of the schedule: before, maps say little about where things
 
 @dataclass(frozen=True)
 class PromptToPrompt(Control):
-    """Hertz et al. 2023: the target's words attend where the source's did.
+    """The rules for two prompts.
 
     `mapper` and `found` come from `alignment`; `weights` (target tokens,) and `spans` are each
     token's weight and the fractions of the schedule between which it uses the source's map.
@@ -43,23 +43,26 @@ class PromptToPrompt(Control):
         return replace(self, words=self.words and self.words.for_run(), **moved)
 
     def active(self, moment: Moment, joint: bool) -> bool:
-        words = self.words is not None or bool(self.used(moment).any())
-        return words or (not joint and moment.before(self.self_replace))
+        return (
+            self.words is not None
+            or self._any_used(moment)
+            or (not joint and moment.before(self.self_replace))
+        )
 
     def acts(self, layer: Layer, moment: Moment) -> bool:
         if layer.kind == "self":
             return layer.within(self.self_size) and moment.before(self.self_replace)
         if layer.kind == "features":
             return False
-        seen = self.words is not None and self.words.sees(layer)
-        return seen or bool(self.used(moment).any())
+        return self._sees(layer) is not None or self._any_used(moment)
 
     def keep(self, layer: Layer, q: Tensor, k: Tensor, v: Tensor, attend: Attend) -> list[Tensor]:
         if layer.kind == "self":
             return [q, k]
         maps = text_maps(layer, q, k, attend)
-        if self.words is not None and self.words.sees(layer):
-            self.words.source.add(layer, maps)
+        words = self._sees(layer)
+        if words:
+            words.source.add(layer, maps)
         # Beside a longer prompt the host repeats a shorter one.
         repeated = maps[..., : layer.text].reshape(*maps.shape[:3], -1, len(self.mapper))
         return [(repeated.sum(3) @ self.mapper).to(q)]
@@ -74,8 +77,9 @@ class PromptToPrompt(Control):
         maps = torch.cat(
             [self.mixed(moment, kept[0], own[..., : layer.text]), own[..., layer.text :]], -1
         )
-        if self.words is not None and self.words.sees(layer):
-            self.words.target.add(layer, maps)
+        words = self._sees(layer)
+        if words:
+            words.target.add(layer, maps)
         if layer.kind == "cross":
             return (maps @ v.float()).to(v)
         out = attend(q, k, v)
@@ -97,9 +101,14 @@ class PromptToPrompt(Control):
 
     def used(self, moment: Moment) -> Tensor:
         """1 for the target tokens that use the source's maps at this moment, (target tokens,)."""
-        return torch.tensor(
-            [not moment.before(s) and moment.before(e) for s, e in self.spans], dtype=torch.float32
-        )
+        return torch.tensor([moment.within(span) for span in self.spans], dtype=torch.float32)
+
+    def _any_used(self, moment: Moment) -> bool:
+        return any(moment.within(span) for span in set(self.spans))
+
+    def _sees(self, layer: Layer) -> "BlendWords | None":
+        """The words that the edit is restricted to, where this layer shows them."""
+        return self.words if self.words is not None and self.words.source.sees(layer) else None
 
 
 @dataclass(frozen=True)
@@ -114,9 +123,6 @@ class BlendWords:
 
     def for_run(self) -> "BlendWords":
         return BlendWords(self.source.empty(), self.target.empty(), self.threshold)
-
-    def sees(self, layer: Layer) -> bool:
-        return self.source.sees(layer)
 
     def blend(self, moment: Moment, x: Tensor, own: Tensor) -> Tensor:
         if moment.before(_BLEND_FROM):

@@ -9,6 +9,7 @@ from ..inversion.noise_maps import NoiseMaps
 from ..inversion.word_maps import Watch, WordMaps
 from ._host import latents, models, prompts, sampling, words
 from ._host.messages import said, tell
+from ._host.progress import Cost
 from ._host.steering import AttentionControl, Steering
 from .inputs import (
     CATEGORY,
@@ -71,8 +72,9 @@ def find_words(
     first_step: int = 0,
     last_step: int = -1,
 ) -> tuple[Tensor, Tensor]:
-    """The mask (batch, height, width) and a picture of each word (words * batch, height, width,
-    3)."""
+    """The mask (batch, height, width), and how strongly each word is seen, as pictures (words *
+    batch, height, width, 3).
+    """
     check_noise_maps(noise_maps)
     models.check_fit(model, noise_maps)
     conditioning, parts = words.encode(clip, prompt, "prompt")
@@ -97,7 +99,9 @@ def _stretched(maps: Tensor) -> Tensor:
     return (maps - least) / (most - least).clamp(min=1e-12)
 
 
-def _watch(model, conditioning: list, maps: NoiseMaps, watched: list[WordMaps], steps: range):
+def _watch(
+    model, conditioning: list, maps: NoiseMaps, watched: list[WordMaps], steps: range
+) -> Cost:
     """Shows the model the image at these steps under its prompt; returns what it cost."""
     guider = prompts.cfg_guider(model, conditioning, conditioning, 1.0)
     steering = Steering(guider, AttentionControl(Watch(watched), conditioning), maps)

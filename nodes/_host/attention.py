@@ -16,7 +16,7 @@ from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 from torch import Tensor
 
 from ...inversion.attention import Attend, Control, Layer, Moment
-from .networks import Part, grid_of, residual_blocks, supported, transformer_blocks
+from .networks import Part, residual_blocks, supported, transformer_blocks
 
 _OVERRIDE = "optimized_attention_override"
 _SPLIT: Any = {"skip_reshape": True, "skip_output_reshape": True}  # by heads, in and out
@@ -101,11 +101,15 @@ class Hooks:
         if any(self.chunks):
             key = options["block"], options["block_index"]
             number, decoder = self.blocks[key]
-            shape = options.get("activations_shape", [0, 0, q.shape[1]])
-            whole = len(q) == self.rows and math.prod(shape[2:]) == q.shape[1]
-            grid = grid_of(q.shape[1] if whole else -1, self.latent)
-            text = self.text if kind == "cross" else 0
-            layer = Layer(kind, number / len(self.blocks), decoder, grid, self._cells, text)
+            height, width = options["activations_shape"][2:]
+            if q.shape[:2] != (self.rows, height * width):
+                raise ValueError(
+                    "A patch of the connected model (such as ToMe or HyperTile) attends among "
+                    "parts of the picture, which attention control cannot follow: connect the "
+                    "model without the patch."
+                )
+            text, depth = self.text if kind == "cross" else 0, number / len(self.blocks)
+            layer = Layer(kind, depth, decoder, (height, width), self._cells, text)
             self.awaited = (kind, key), layer
         return q, k, v
 
@@ -144,8 +148,7 @@ class Hooks:
     def _controlled(self, key: object, layer: Layer, qkv: list[Tensor], attend: Attend) -> Tensor:
         q, k, v = qkv
         if self.phase == "source":
-            at = self.chunks.index(True)
-            own = (x.chunk(len(self.chunks))[at] for x in qkv)
+            own = (self._ours(x) for x in qkv)
             self.kept[key] = layer, self.rules.keep(layer, *own, attend=attend)
             return attend(q, k, v)
         kept = self._kept(key, layer)
@@ -187,6 +190,10 @@ class Hooks:
             )
         return kept
 
+    def _ours(self, x: Tensor) -> Tensor:
+        """The rows of the source prompt."""
+        return x.chunk(len(self.chunks))[self.chunks.index(True)]
+
     def _by_chunks(self, ours: Callable, usual: Callable, *tensors: Tensor) -> Tensor:
         """`ours` of the rows that belong to the target prompt, `usual` of all others."""
         rows = [x.chunk(len(self.chunks)) for x in tensors]
@@ -205,7 +212,7 @@ class Hooks:
         if not self.rules.acts(layer, self.moment):
             return h
         if self.phase == "source":
-            self.kept[path] = layer, [h.chunk(len(self.chunks))[self.chunks.index(True)]]
+            self.kept[path] = layer, [self._ours(h)]
             return h
         (features,) = self._kept(path, layer)
         return self._by_chunks(lambda _: features, lambda own: own, h)

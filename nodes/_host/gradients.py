@@ -51,9 +51,9 @@ def differentiable(model):
     clone.remove_additional_models("multigpu")  # its worker threads run without gradients
     for path, module in clone.model.named_modules():
         if hasattr(module, "weight_function"):
-            for name in module.state_dict(prefix=f"{path}."):
-                if name in (f"{path}.weight", f"{path}.bias"):
-                    clone.add_weight_wrapper(name, torch.clone)
+            for name in ("weight", "bias"):
+                if name in module.state_dict():
+                    clone.add_weight_wrapper(f"{path}.{name}", torch.clone)
     options = clone.model_options["transformer_options"]
     options[_OVERRIDE] = partial(_differentiable_attention, options.get(_OVERRIDE))
     return clone

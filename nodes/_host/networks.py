@@ -1,7 +1,5 @@
 """Which networks attention control can be hooked into, and where their layers lie."""
 
-import math
-
 from comfy.ldm.flux.model import Flux
 from comfy.ldm.modules.attention import SpatialTransformer, SpatialVideoTransformer
 from comfy.ldm.modules.diffusionmodules.mmdit import MMDiT
@@ -15,6 +13,7 @@ _STAGES = {"input": "input_blocks", "middle": "middle_block", "output": "output_
 
 
 def supported(network: nn.Module):
+    """The network; ValueError where it is none that attention control can be hooked into."""
     video = any(isinstance(m, SpatialVideoTransformer) for m in network.modules())
     if isinstance(network, UNetModel | MMDiT | Flux) and not video:
         return network
@@ -55,15 +54,3 @@ def residual_blocks(network: UNetModel) -> list[tuple[str, Part]]:
         for name, module in block.named_children()
         if isinstance(module, ResBlock)
     ]
-
-
-def grid_of(places: int, latent: tuple[int, int]) -> tuple[int, int]:
-    """The sides of a layer of so many places: those of the latent, halved a few times."""
-    for halvings in range(8):
-        grid = tuple(math.ceil(side / 2**halvings) for side in latent)
-        if math.prod(grid) == places:
-            return grid
-    raise ValueError(
-        "A patch of the connected model (such as ToMe or HyperTile) attends among parts of the "
-        "picture, which attention control cannot follow: connect the model without the patch."
-    )
